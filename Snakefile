@@ -1,0 +1,41 @@
+"""SoccerNet player re-identification: from the raw zips to the submission.
+
+snakemake --cores 8 submission      the ranking JSON of test and challenge, and the metrics of valid and test
+"""
+
+import sys
+
+sys.path[:0] = [str(Path(workflow.basedir) / "scripts"), str(Path(workflow.basedir) / "workflow")]
+
+import engine
+
+
+configfile: "params.yaml"
+
+
+PARAMS = engine.params(workflow, config)
+CORES = workflow.cores or 1  # a job that takes them all has the machine to itself
+GPUS = engine.gpus(workflow)
+MODELS = list(PARAMS.models)
+
+
+wildcard_constraints:
+    split="train|valid|test|challenge",
+    model="|".join(MODELS),
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/model.smk"
+include: "workflow/rules/ranking.smk"
+
+
+rule submission:
+    """The job of the pipeline: rankings to submit, with the scores that they travel with."""
+    default_target: True
+    input:
+        expand("results/submission/{split}.json", split=["test", "challenge"]),
+        expand("results/metrics/{split}.json", split=["valid", "test"]),
+
+
+onstart:
+    engine.claim(MODELS)

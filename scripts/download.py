@@ -1,0 +1,43 @@
+"""Bring the raw zip of one split, from the source that params.yaml names.
+
+Makes {split}.zip and its receipt {split}.json (SHA-256, bytes, pictures). The synthetic source also writes
+challenge_bbox_info.json, the hidden labels of its challenge, beside the zip.
+"""
+
+from pathlib import Path
+
+from reid import cli
+from reid.filenames import SPLITS
+from reid.files import write_json
+from reid.params import read_params
+from reid.soccernet import from_soccernet
+from reid.sources import check_zip, from_local
+from reid.synthetic import make_split
+
+
+def main(args):
+    params = read_params(args.params).download
+    pin = params.sha256.get(args.split)
+    labels = args.out.parent / "challenge_bbox_info.json"
+    if args.split == "challenge":
+        labels.unlink(missing_ok=True)  # those of an earlier source
+    if params.source == "synthetic":
+        actions = getattr(params.synthetic.actions, args.split)
+        make_split(args.out, args.split, actions, params.synthetic.seed, labels, args.threads)
+        receipt = {**check_zip(args.out, args.split, pin), "source": "synthetic"}
+    elif params.source == "soccernet":
+        receipt = from_soccernet(args.split, args.out, args.work, pin)
+    else:
+        receipt = from_local(args.split, args.out, params.path, pin)
+    write_json(args.receipt, receipt)
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    parser.add_argument("--split", required=True, choices=SPLITS)
+    parser.add_argument("--out", required=True, type=Path, help="the zip to make")
+    parser.add_argument("--receipt", required=True, type=Path, help="the receipt to make")
+    parser.add_argument("--work", type=Path, default="data/download", help="folder that keeps the SoccerNet download")
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--threads", type=int, default=1)
+    cli.run(main, parser)

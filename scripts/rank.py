@@ -1,0 +1,22 @@
+"""Rank each query's gallery by (distance, bbox_idx) and write the ranking JSON; it is checked before it is there."""
+
+from pathlib import Path
+
+from reid import cli
+from reid.distances import read_distances
+from reid.index import read_index
+from reid.metrics import rank
+from reid.ranking import boxes_of_index, write_ranking
+
+
+def main(args):
+    table, _ = read_index(args.index)
+    write_ranking(args.out, rank(read_distances(args.distances)), boxes_of_index(table, args.index))
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    parser.add_argument("--index", required=True, type=Path)
+    parser.add_argument("--distances", required=True, type=Path)
+    parser.add_argument("--out", required=True, type=Path, help="the ranking JSON to make")
+    cli.run(main, parser)

@@ -1,0 +1,164 @@
+"""Distances between each query and the gallery boxes of its own action, and of no other.
+
+One row per action: the lists of query and gallery ``bbox_idx`` (ascending) and the distances between them, row-major
+(query by query).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.spatial.distance import cdist
+
+from reid.errors import ReidError
+from reid.files import replacing
+from reid.index import column
+
+SCHEMA = pa.schema(
+    [
+        ("action_idx", pa.int32()),
+        ("query", pa.list_(pa.int32())),
+        ("gallery", pa.list_(pa.int32())),
+        ("distance", pa.list_(pa.float64())),
+    ]
+)
+
+
+def read_embeddings(path, rows):
+    """Map embeddings into memory.
+
+    Args:
+        path: ``.npy`` file, float32 N x D (scripts/embed.py, or a network of your own).
+        rows: how many it must have, those of the index.
+
+    Raises:
+        ReidError: the file is missing, of another kind or length, or holds values that are not finite.
+    """
+    try:
+        embeddings = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise ReidError(f"{path}: is not an array of embeddings ({error}); make it with scripts/embed.py") from error
+    if embeddings.ndim != 2 or len(embeddings) != rows or embeddings.dtype != np.float32:
+        raise ReidError(
+            f"{path}: must be float32 {rows} x D (rows of the index), not {embeddings.dtype} "
+            f"{' x '.join(map(str, embeddings.shape))}"
+        )
+    if not np.isfinite(embeddings).all():
+        raise ReidError(f"{path}: holds values that are not finite")
+    return embeddings
+
+
+class Action(NamedTuple):
+    """The rows of one action in the index: row numbers (int64), ascending, so ascending in bbox_idx too."""
+
+    action_idx: int
+    query: np.ndarray
+    gallery: np.ndarray
+
+
+def group_actions(table):
+    """Group the rows of an index by action.
+
+    Args:
+        table: the index of valid, test or challenge (columns role, action_idx).
+
+    Returns:
+        list of Action, in order of action_idx; actions without a query are left out, for nothing is asked of them.
+    """
+    action = column(table, "action_idx")
+    is_query = np.asarray(table["role"].to_numpy(zero_copy_only=False) == "query")
+    order = np.lexsort((np.arange(len(action)), ~is_query, action))
+    starts = np.flatnonzero(np.diff(action[order], prepend=-1))
+    groups = []
+    for rows in np.split(order, starts[1:]):
+        queries = int(is_query[rows].sum())
+        if queries:
+            groups.append(Action(int(action[rows[0]]), rows[:queries], rows[queries:]))
+    return groups
+
+
+def action_distances(embeddings, actions, metric):
+    """Distances inside each action, in float64.
+
+    Args:
+        embeddings: list of float32 arrays N x D, one per model (D may differ); row i is row i of the index. The
+            distances of several models are averaged.
+        actions: list of Action.
+        metric: ``"euclidean"`` or ``"cosine"`` (1 - cosine of the angle).
+
+    Yields:
+        float64 array, queries x gallery boxes, one per action. Equal embeddings have equal distances to the bit,
+        because each pair is computed by itself.
+    """
+    for action in actions:
+        yield sum(
+            cdist(e[action.query].astype(np.float64), e[action.gallery].astype(np.float64), metric) for e in embeddings
+        ) / len(embeddings)
+
+
+def write_distances(path, table, actions, distances):
+    """Write the distances of a split; a row group of one file per split, not a file per action."""
+    bbox = column(table, "bbox_idx")
+
+    def lists(arrays, kind):
+        offsets = np.cumsum([0, *map(len, arrays)])
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(np.concatenate(arrays), kind))
+
+    result = pa.table(
+        [
+            pa.array([action.action_idx for action in actions], pa.int32()),
+            lists([bbox[action.query] for action in actions], pa.int32()),
+            lists([bbox[action.gallery] for action in actions], pa.int32()),
+            lists([matrix.ravel() for matrix in distances], pa.float64()),
+        ],
+        schema=SCHEMA,
+    )
+    with replacing(path) as partial:
+        pq.write_table(result, partial, compression="zstd")
+
+
+class Pairs(NamedTuple):
+    """Every (query, gallery box) pair of a split, one array element per pair; pairs of a query stand together.
+
+    ``query`` and ``gallery`` are bbox_idx (int64), ``action`` the action_idx, ``distance`` float64.
+    """
+
+    query: np.ndarray
+    gallery: np.ndarray
+    action: np.ndarray
+    distance: np.ndarray
+
+
+def read_distances(path):
+    """Read a file of :func:`write_distances` as flat pairs.
+
+    Returns:
+        Pairs
+
+    Raises:
+        ReidError: the file is missing, is another kind of file, or holds a distance that is not a number.
+    """
+    try:
+        table = pq.read_table(path, schema=SCHEMA)
+    except (OSError, pa.ArrowException) as error:
+        raise ReidError(f"{path}: is not a distance file ({error}); make it with scripts/distances.py") from error
+    table = table.combine_chunks()
+    query, gallery = (table[name].chunk(0) for name in ("query", "gallery"))
+    n_query = query.value_lengths().to_numpy()
+    n_gallery = gallery.value_lengths().to_numpy()
+    distance = table["distance"].chunk(0).flatten().to_numpy()
+    if len(distance) != int(n_query @ n_gallery):
+        raise ReidError(f"{path}: holds {len(distance)} distances for {int(n_query @ n_gallery)} pairs")
+    if not np.isfinite(distance).all():
+        raise ReidError(f"{path}: a distance is not a finite number; did the training diverge?")
+    # each query is repeated for the boxes of its gallery, and each gallery for the queries of its action
+    per_query = np.repeat(n_gallery, n_query)
+    start = np.repeat(np.cumsum(n_gallery) - n_gallery, n_query)
+    within = np.arange(len(distance)) - np.repeat(np.cumsum(per_query) - per_query, per_query)
+    return Pairs(
+        query=np.repeat(query.flatten().to_numpy().astype(np.int64), per_query),
+        gallery=gallery.flatten().to_numpy().astype(np.int64)[np.repeat(start, per_query) + within],
+        action=np.repeat(table["action_idx"].to_numpy().astype(np.int64), n_query * n_gallery),
+        distance=distance,
+    )

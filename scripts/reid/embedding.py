@@ -1,0 +1,48 @@
+"""Embeddings of all thumbnails of a split."""
+
+import numpy as np
+import torch
+
+from reid import compute
+from reid.errors import ReidError
+from reid.files import replacing
+from reid.progress import bar
+
+
+def embed(network, store, params, progress=True):
+    """Embed every thumbnail.
+
+    Args:
+        network: reid.networks.Embedder
+        store: uint8 N x H x W x 3.
+        params: reid.params.Embed
+        progress: whether to show a progress bar.
+
+    Returns:
+        float32 array N x D, row i is row i of the store
+
+    Raises:
+        ReidError: an embedding is not finite.
+    """
+    where = compute.device()
+    compute.prepare(params.threads)
+    dtype = compute.precision(params.precision, where)
+    network = network.eval().to(where, memory_format=torch.channels_last)
+    result = np.empty((len(store), network.width), np.float32)
+    with torch.inference_mode(), bar(len(store), "embed", "picture", progress) as done:
+        for start in range(0, len(store), params.batch):
+            pictures = torch.from_numpy(np.array(store[start : start + params.batch])).to(where)
+            with compute.autocast(dtype, where):
+                embeddings = network(network.prepare(pictures))
+            result[start : start + params.batch] = embeddings.cpu().numpy()
+            done.update(len(pictures))
+    wrong = np.flatnonzero(~np.isfinite(result).all(1))
+    if len(wrong):
+        raise ReidError(f"the embedding of row {wrong[0]} and {len(wrong) - 1} more is not finite; train again")
+    return result
+
+
+def write_embeddings(path, embeddings):
+    """Write embeddings as ``.npy`` (float32, N x D)."""
+    with replacing(path) as partial, open(partial, "wb") as file:
+        np.save(file, embeddings)

@@ -1,0 +1,77 @@
+"""Files that appear whole or not at all, and the few formats that every stage writes."""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from reid.errors import ReidError
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Write beside ``path`` and rename at the end, so that ``path`` is never seen half-written.
+
+    Yields the temporary path. If the body raises, the temporary file is removed and ``path`` is left as it was. A
+    process that is killed leaves the temporary file (``.NAME.partial``), which the next run overwrites.
+
+    Args:
+        path: the file to make; missing parent folders are made.
+
+    Yields:
+        Path: where to write, in the same folder.
+
+    Raises:
+        ReidError: the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == 28:
+            raise ReidError(f"{path}: the disk is full; free some space and run again") from error
+        raise
+
+
+def write_json(path, content):
+    """Write ``content`` as JSON: the same content gives the same bytes. Keys keep their order."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path):
+    """Read a JSON file.
+
+    Raises:
+        ReidError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ReidError(f"{path}: is not valid JSON ({error})") from error
+
+
+def sha256(path, progress=None):
+    """SHA-256 of a file, as 64 hexadecimal digits, read in blocks of 8 MB.
+
+    Args:
+        path: the file.
+        progress: called with the number of bytes after each block.
+    """
+    digest = hashlib.sha256()
+    block = memoryview(bytearray(8 << 20))
+    with open(path, "rb", buffering=0) as file:
+        while size := file.readinto(block):
+            digest.update(block[:size])
+            if progress:
+                progress(size)
+    return digest.hexdigest()

@@ -1,0 +1,248 @@
+"""The Parquet index of a split: one row per thumbnail, read from the zip's directory and checked.
+
+Nothing is extracted. Rows are sorted by role and bbox_idx, so that position i of every later array is row i here.
+"""
+
+import json
+import unicodedata
+from collections import Counter
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reid.archive import member_name, open_zip
+from reid.errors import ReidError, summarise
+from reid.filenames import LABELLED, Thumbnail, is_clutter, parse_name, split_roles
+from reid.files import replacing
+
+SCHEMA = pa.schema(
+    [
+        ("role", pa.string()),
+        ("bbox_idx", pa.int32()),
+        ("action_idx", pa.int32()),
+        ("person_uid", pa.int32()),
+        ("frame_idx", pa.int32()),
+        ("clazz", pa.string()),
+        ("id", pa.string()),
+        ("UAI", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("championship", pa.string()),
+        ("season", pa.string()),
+        ("game", pa.string()),
+        ("action", pa.string()),
+        ("member", pa.string()),
+        ("offset", pa.int64()),
+        ("packed", pa.int64()),
+        ("size", pa.int64()),
+        ("method", pa.int8()),
+        ("crc", pa.uint32()),
+    ]
+)
+_LEVELS = ("championship", "season", "game", "action")
+
+
+def locate(name, split):
+    """Say where a member belongs.
+
+    Args:
+        name: the member's name in the zip; the leading split folder may be missing.
+        split: which split the zip is of.
+
+    Returns:
+        (role, levels, file): role of the member; its folders below the role; its last part.
+
+    Raises:
+        ValueError: it is not in a folder of this split.
+    """
+    parts = list(PurePosixPath(name).parts)
+    if parts and parts[0] == split:
+        parts = parts[1:]
+    *folders, file = parts
+    if split == "train":
+        role = "train"
+    elif folders and folders[0] in ("query", "gallery"):
+        role = folders.pop(0)
+    else:
+        raise ValueError(f"is not below {split}/query or {split}/gallery")
+    depth = 0 if split == "challenge" else len(_LEVELS)
+    if len(folders) != depth:
+        below = "directly in its role's folder" if depth == 0 else "in <championship>/<season>/<game>/<action>"
+        raise ValueError(f"lies {len(folders)} folders deep, not {below}")
+    return role, folders, file
+
+
+def build_index(zip_path, split):
+    """Read and check the directory of a zip.
+
+    Args:
+        zip_path: the zip of one split.
+        split: one of ``reid.filenames.SPLITS``.
+
+    Returns:
+        (pyarrow.Table, Counter): the index with :data:`SCHEMA`; how many members of which kind were passed over.
+
+    Raises:
+        ReidError: the zip cannot be read, or its content is not a SoccerNet-ReID split; all problems in one message.
+    """
+    labelled = split in LABELLED
+    rows, problems, passed_over, infos = [], [], Counter(), []
+    with open_zip(zip_path) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            name = member_name(info)
+            if is_clutter(name):
+                passed_over["clutter of file browsers and packers"] += 1
+                continue
+            if name.endswith("bbox_info.json"):
+                infos.append((name, archive.read(info)))
+                continue
+            if not name.lower().endswith(".png"):
+                passed_over[f"other files ({PurePosixPath(name).suffix or 'no suffix'})"] += 1
+                continue
+            try:
+                role, levels, file = locate(name, split)
+                thumbnail = parse_name(file)
+                if labelled and thumbnail.person_uid is None:
+                    raise ValueError("has no labels in its name, but only the challenge has none")
+                if not labelled and thumbnail.person_uid is not None:
+                    raise ValueError("has labels in its name, but those of the challenge are hidden")
+                if info.flag_bits & 1:
+                    raise ValueError("is encrypted; pack the zip without a password")
+                if info.compress_type not in (0, 8):
+                    raise ValueError(f"has compression method {info.compress_type}; pack it stored or deflated")
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
+                continue
+            where = (info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC)
+            rows.append((role, *thumbnail, *(levels or (None,) * len(_LEVELS)), info.filename, *where))
+    if not rows and not problems:
+        raise ReidError(f"{zip_path}: holds no thumbnails of {split}; is it the zip of another split?")
+    roles = {role: i for i, role in enumerate(split_roles(split))}
+    rows.sort(key=lambda row: (roles[row[0]], row[1]))
+    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
+    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+    problems += _inconsistencies(table, split)
+    for name, content in infos:
+        problems += _disagreements(table, split, name, content)
+    if problems:
+        raise ReidError(
+            summarise(problems, f"{zip_path} is not a whole {split} split")
+            + "\nFetch or pack the zip again; nothing is left out silently."
+        )
+    return table, passed_over
+
+
+def _inconsistencies(table, split):
+    """Problems between rows: double bbox_idx, people in two actions, empty roles, queries without a match."""
+    rows = table.select(["role", "bbox_idx", "action_idx", "person_uid", "member"]).to_pylist()
+    problems, seen, action_of = [], {}, {}
+    for row in rows:
+        key = (row["role"], row["bbox_idx"])
+        if key in seen:
+            problems.append(f"{row['member']}: bbox_idx {row['bbox_idx']} is already that of {seen[key]}")
+        seen[key] = row["member"]
+        if row["person_uid"] is not None:
+            action = action_of.setdefault(row["person_uid"], row["action_idx"])
+            if action != row["action_idx"]:
+                problems.append(
+                    f"{row['member']}: person {row['person_uid']} is already in action {action}; "
+                    "person ids hold inside one action"
+                )
+    for role in split_roles(split):
+        if not any(row["role"] == role for row in rows):
+            problems.append(f"{split}/{role}: there is no thumbnail")
+    if split != "train":
+        gallery = [row for row in rows if row["role"] == "gallery"]
+        actions = {row["action_idx"] for row in gallery}
+        people = {row["person_uid"] for row in gallery}
+        for row in rows:
+            if row["role"] != "query":
+                continue
+            if row["action_idx"] not in actions:
+                problems.append(f"{row['member']}: the gallery has no box of action {row['action_idx']}")
+            elif row["person_uid"] is not None and row["person_uid"] not in people:
+                problems.append(f"{row['member']}: person {row['person_uid']} has no match in the gallery")
+    return problems
+
+
+def read_bbox_info(content, split):
+    """Read the content of a ``bbox_info.json``.
+
+    Args:
+        content: bytes or str.
+        split: train's file is one flat dictionary, the others have one for each role.
+
+    Returns:
+        dict: role to {bbox_idx: record}
+
+    Raises:
+        ValueError: it has another form.
+    """
+    data = json.loads(content)
+    if split == "train" and isinstance(data, dict) and "train" not in data:
+        data = {"train": data}
+    if not isinstance(data, dict) or set(data) != set(split_roles(split)):
+        raise ValueError(f"does not hold {' and '.join(split_roles(split))}")
+    return {role: {int(record["bbox_idx"]): record for record in boxes.values()} for role, boxes in data.items()}
+
+
+def _disagreements(table, split, name, content):
+    """Problems between the file names and a ``bbox_info.json`` of the same zip."""
+    try:
+        info = read_bbox_info(content, split)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{name}: cannot be read as bbox_info.json ({error})"]
+    problems = []
+    fields = [field for field in Thumbnail._fields if split in LABELLED or field in ("bbox_idx", "action_idx")]
+    for row in table.select(["role", *Thumbnail._fields, *_LEVELS, "member"]).to_pylist():
+        record = info[row["role"]].pop(row["bbox_idx"], None)
+        if record is None:
+            problems.append(f"{row['member']}: is not in {name}")
+            continue
+        for field in fields:
+            if str(record.get(field)) != str(row[field]):
+                problems.append(f"{row['member']}: {field} is {row[field]}, but {record.get(field)} in {name}")
+        path = unicodedata.normalize("NFC", str(record.get("relative_path", ""))).strip("/")
+        if split in LABELLED and path != "/".join(row[level] for level in _LEVELS):
+            problems.append(f"{row['member']}: relative_path is {path} in {name}")
+    for role, left in info.items():
+        problems += [f"{name}: {role} {bbox_idx} is not in the zip" for bbox_idx in left]
+    return problems
+
+
+def write_index(path, table, split, zip_sha256):
+    """Write an index, with the split and the SHA-256 of its zip in the file's metadata."""
+    about = json.dumps({"split": split, "sha256": zip_sha256})
+    with replacing(path) as partial:
+        pq.write_table(table.replace_schema_metadata({"reid": about}), partial, compression="zstd")
+
+
+def read_index(path, columns=None):
+    """Read an index.
+
+    Args:
+        path: a file written by :func:`write_index`.
+        columns: names of the columns wanted; all by default.
+
+    Returns:
+        (pyarrow.Table, dict): the columns; ``{"split": ..., "sha256": ...}``.
+
+    Raises:
+        ReidError: the file is missing or is no index.
+    """
+    try:
+        table = pq.read_table(path, columns=columns)
+        return table, json.loads(table.schema.metadata[b"reid"])
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        raise ReidError(
+            f"{path}: is not an index of this pipeline ({error}); make it with scripts/index.py"
+        ) from error
+
+
+def column(table, name, missing=-1):
+    """One integer column as a NumPy array (int64); null (a hidden label) becomes ``missing``."""
+    return table[name].combine_chunks().fill_null(missing).to_numpy(zero_copy_only=False).astype(np.int64)

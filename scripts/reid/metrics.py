@@ -1,0 +1,118 @@
+"""Scores of a ranking, as the official evaluator computes them, and what a random ranking would get.
+
+mAP: mean over all queries of AP = sum of the precision at each hit / number of relevant boxes. rank-k: share of
+queries with a right box among the first k; a gallery smaller than k counts as a whole. Fractions, not percent.
+Source: ``SoccerNet.Evaluation.ReIdentification.evaluate``.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Ranked(NamedTuple):
+    """Ranked galleries of all queries, end to end: one element per (query, gallery box), best box first.
+
+    ``query`` and ``gallery`` are bbox_idx (int64); ``start`` is where each query begins (int64, one per query).
+    """
+
+    query: np.ndarray
+    gallery: np.ndarray
+    start: np.ndarray
+
+
+def rank(pairs):
+    """Rank the gallery of every query by (distance, bbox_idx).
+
+    Args:
+        pairs: reid.distances.Pairs
+
+    Returns:
+        Ranked, queries in ascending order of bbox_idx.
+    """
+    order = np.lexsort((pairs.gallery, pairs.distance, pairs.query))
+    query = pairs.query[order]
+    return Ranked(query, pairs.gallery[order], np.flatnonzero(np.diff(query, prepend=-1)))
+
+
+def _rank_of(start, count):
+    """1-based position of every element inside its query's list."""
+    return np.arange(1, count + 1) - np.repeat(start, np.diff(start, append=count))
+
+
+def average_precision(match, start):
+    """AP of every query.
+
+    Args:
+        match: bool array, one element per (query, gallery box) in ranked order: is it the same person?
+        start: int array, where each query begins; each query has at least one match.
+
+    Returns:
+        float64 array, one AP per query
+    """
+    hits = np.cumsum(match)
+    before = np.repeat(hits[start] - match[start], np.diff(start, append=len(match)))
+    precision = (hits - before) / _rank_of(start, len(match))
+    return np.add.reduceat(precision * match, start) / np.add.reduceat(match.astype(np.int64), start)
+
+
+def first_hit(match, start):
+    """1-based rank of the first right box of every query (int64); see :func:`average_precision`."""
+    position = np.where(match, _rank_of(start, len(match)), np.iinfo(np.int64).max)
+    return np.minimum.reduceat(position, start)
+
+
+def chance(match, start, ranks):
+    """Expected scores of a random order, exactly and not by simulation.
+
+    With R right boxes among G: E[AP] = (H + (R-1)/(G-1) (G-H)) / G with H = 1 + 1/2 + ... + 1/G, because a hit at rank
+    k has on average 1 + (k-1)(R-1)/(G-1) hits up to it; P(no right box in the first k) = C(G-R, k) / C(G, k).
+
+    Args:
+        match, start: as for :func:`average_precision`.
+        ranks: the k of the rank-k wanted.
+
+    Returns:
+        dict: ``{"mAP": float, "rank-1": float, ...}``
+    """
+    size = np.diff(start, append=len(match))
+    right = np.add.reduceat(match.astype(np.int64), start)
+    harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, size.max() + 1))])[size]
+    others = np.divide(right - 1, size - 1, out=np.zeros(len(size)), where=size > 1)
+    result = {"mAP": float(np.mean((harmonic + others * (size - harmonic)) / size))}
+    for k in ranks:
+        miss = np.ones(len(size))
+        for i in range(k):
+            miss *= np.clip((size - right - i) / np.maximum(size - i, 1), 0, 1)
+        result[f"rank-{k}"] = float(np.mean(1 - miss))
+    return result
+
+
+def score(match, start, ranks=(1, 5, 10)):
+    """mAP, rank-k and chance level.
+
+    Args:
+        match, start: as for :func:`average_precision`.
+        ranks: the k of the rank-k wanted.
+
+    Returns:
+        dict: ``{"mAP", "rank-1", ..., "chance": {...}, "queries", "pairs"}``
+    """
+    first = first_hit(match, start)
+    return {
+        "mAP": float(np.mean(average_precision(match, start))),
+        **{f"rank-{k}": float(np.mean(first <= k)) for k in ranks},
+        "chance": chance(match, start, ranks),
+        "queries": len(start),
+        "pairs": len(match),
+    }
+
+
+def cmc(match, start, length):
+    """Cumulative match characteristic: share of queries with a right box among the first 1, 2, ..., ``length``.
+
+    Returns:
+        float64 array of ``length`` values
+    """
+    first = first_hit(match, start)
+    return np.cumsum(np.bincount(np.minimum(first, length + 1), minlength=length + 2)[1:-1]) / len(first)

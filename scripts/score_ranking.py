@@ -1,0 +1,30 @@
+"""Score a ranking JSON against labels and print mAP, rank-k and chance level as JSON; it is checked first."""
+
+import json
+from pathlib import Path
+
+from reid import cli
+from reid.errors import ReidError
+from reid.metrics import score
+from reid.ranking import check, matches, read_boxes, read_ranking
+
+
+def main(args):
+    boxes = read_boxes(args.labels)
+    if not boxes.labelled:
+        raise ReidError(f"{args.labels}: has no labels (the challenge's are hidden); use scripts/check_ranking.py")
+    ranking = read_ranking(args.ranking)
+    check(ranking, boxes, args.ranking)
+    print(json.dumps(score(*matches(ranking, boxes), args.ranks), indent=2))
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "ranking", type=Path, help="the ranking JSON, of this pipeline, the dev kit or another program"
+    )
+    parser.add_argument(
+        "--labels", required=True, type=Path, help="index (.parquet), raw zip or bbox_info.json of the same split"
+    )
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 5, 10], help="the k of rank-k")
+    cli.run(main, parser)

@@ -1,0 +1,84 @@
+"""What the Snakefile needs of Python: checked parameters, the code of a script, one run at a time."""
+
+import ast
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from reid.errors import ReidError
+from reid.params import check_params
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+
+
+def params(workflow, config):
+    """Check ``params.yaml`` and refuse a second configuration.
+
+    Also tells the jobs which process runs them, so that they end with it.
+
+    Raises:
+        WorkflowError: a parameter is wrong, or the command line brought its own.
+    """
+    if workflow.config_settings.config or workflow.config_settings.configfiles:
+        raise WorkflowError(
+            "params.yaml is the only configuration, because the scripts and DVC read it too. Instead of --config or "
+            "--configfile, edit params.yaml, copy a recipe over it, or use: dvc exp run -S SECTION.KEY=VALUE"
+        )
+    os.environ["REID_ENGINE_PID"] = str(os.getpid())
+    try:
+        return check_params(config)
+    except ReidError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def gpus(workflow):
+    """How many GPU jobs may run side by side (``--resources gpu=N``); their threads share the cores."""
+    limits = workflow.global_resources
+    return max(1, limits["gpu"].value) if "gpu" in limits else 1
+
+
+def code(script):
+    """The files of this project that a script runs: itself and all modules of ``reid`` that it imports.
+
+    They are inputs of its rule, so that a change reruns what depends on it.
+
+    Args:
+        script: name without ``.py``.
+
+    Returns:
+        list of str, relative to the project's folder, sorted
+    """
+    found, todo = set(), [SCRIPTS / f"{script}.py"]
+    while todo:
+        path = todo.pop()
+        if path in found or not path.exists():
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "reid":
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names), "reid.__init__"]
+                todo += [SCRIPTS / (name.replace(".", "/") + ".py") for name in names]
+    return sorted(str(path.relative_to(SCRIPTS.parent)) for path in found)
+
+
+def claim(models):
+    """Take this folder for the run until the process ends, however it ends.
+
+    Snakemake's own lock outlives a killed run and asks for ``--unlock``; this one, the operating system's, does not.
+    Embeddings of models that ``params.yaml`` no longer has are removed: DVC sees the folder as a whole.
+
+    Raises:
+        WorkflowError: another run is at work here.
+    """
+    lock = open(".snakemake/run.lock", "w")  # noqa: SIM115 - held until the process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError("another snakemake or dvc run is at work in this folder; wait for it to end") from None
+    claim.lock = lock
+    for folder in Path("results/embeddings").glob("*/"):
+        if folder.name not in models:
+            shutil.rmtree(folder)

@@ -1,0 +1,68 @@
+# The raw download, its index and the thumbnails.
+#
+# INPUTS   params.yaml: download, thumbnails
+# OUTPUTS  data/raw/{split}.zip, .json      the zip as it came, and its SHA-256
+#          data/index/{split}.parquet       one row per thumbnail
+#          data/thumbnails/{split}.npy      uint8 N x H x W x 3, row i = index row i
+
+
+rule download:
+    """The zip of one split, checked; see `download.source`."""
+    input:
+        code=engine.code("download"),
+    output:
+        zip="data/raw/{split}.zip",
+        receipt="data/raw/{split}.json",
+    params:
+        section=config["download"],
+    log:
+        "logs/download/{split}.log",
+    message:
+        "{wildcards.split}: raw zip"
+    threads: CORES
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python scripts/download.py --split {wildcards.split} --out {output.zip} --receipt {output.receipt}"
+        " --threads {threads} --log {log}"
+
+
+rule index:
+    """The Parquet index of one split, from its zip's directory, every name checked."""
+    input:
+        code=engine.code("index"),
+        zip=rules.download.output.zip,
+        receipt=rules.download.output.receipt,
+    output:
+        "data/index/{split}.parquet",
+    log:
+        "logs/index/{split}.log",
+    message:
+        "{wildcards.split}: index"
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python scripts/index.py --split {wildcards.split} --zip {input.zip} --receipt {input.receipt}"
+        " --out {output} --log {log}"
+
+
+rule thumbnails:
+    """All pictures of one split, decoded and resized once."""
+    input:
+        code=engine.code("thumbnails"),
+        zip=rules.download.output.zip,
+        index=rules.index.output,
+    output:
+        "data/thumbnails/{split}.npy",
+    params:
+        section=config["thumbnails"],
+    log:
+        "logs/thumbnails/{split}.log",
+    message:
+        "{wildcards.split}: thumbnails"
+    threads: CORES
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python scripts/thumbnails.py --zip {input.zip} --index {input.index} --out {output}"
+        " --threads {threads} --log {log}"

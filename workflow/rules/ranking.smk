@@ -1,0 +1,71 @@
+# Distances inside each action, their score, and the ranking to submit.
+#
+# INPUTS   data/index/{split}.parquet, results/embeddings/{model}/{split}.npy; params.yaml: distances, evaluate
+# OUTPUTS  results/distances/{split}.parquet     one row per action: queries, gallery, distances
+#          results/metrics/{split}.json          mAP, rank-k and chance level (valid, test)
+#          results/plots/cmc/{split}.csv         CMC curve (valid, test)
+#          results/submission/{split}.json       ranking JSON (test, challenge; valid by name)
+
+
+rule distances:
+    """Distances between each query and the gallery boxes of its action, averaged over models."""
+    input:
+        code=engine.code("distances"),
+        index=rules.index.output,
+        embeddings=expand(rules.embed.output, model=PARAMS.fused(), allow_missing=True),
+    output:
+        "results/distances/{split}.parquet",
+    params:
+        section=config["distances"],
+    log:
+        "logs/distances/{split}.log",
+    message:
+        "{wildcards.split}: distances"
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python scripts/distances.py --index {input.index} --embeddings {input.embeddings} --out {output} --log {log}"
+
+
+rule evaluate:
+    """mAP, rank-k and chance level of one labelled split."""
+    input:
+        code=engine.code("evaluate"),
+        index=rules.index.output,
+        distances=rules.distances.output,
+    output:
+        metrics="results/metrics/{split}.json",
+        cmc="results/plots/cmc/{split}.csv",
+    params:
+        section=config["evaluate"],
+    log:
+        "logs/evaluate/{split}.log",
+    message:
+        "{wildcards.split}: metrics"
+    wildcard_constraints:
+        split="valid|test",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python scripts/evaluate.py --index {input.index} --distances {input.distances}"
+        " --out {output.metrics} --cmc {output.cmc} --log {log}"
+
+
+rule rank:
+    """The ranking JSON of one split, checked before it is there."""
+    input:
+        code=engine.code("rank"),
+        index=rules.index.output,
+        distances=rules.distances.output,
+    output:
+        "results/submission/{split}.json",
+    log:
+        "logs/rank/{split}.log",
+    message:
+        "{wildcards.split}: ranking"
+    wildcard_constraints:
+        split="valid|test|challenge",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python scripts/rank.py --index {input.index} --distances {input.distances} --out {output} --log {log}"
