@@ -5,7 +5,10 @@ snakemake --cores 8 submission      the ranking JSON of test and challenge, and 
 
 import sys
 
-sys.path[:0] = [str(Path(workflow.basedir) / "scripts"), str(Path(workflow.basedir) / "workflow")]
+sys.path[:0] = [
+    str(Path(workflow.basedir) / "scripts"),
+    str(Path(workflow.basedir) / "workflow"),
+]
 
 import engine
 
@@ -14,7 +17,7 @@ configfile: "params.yaml"
 
 
 PARAMS = engine.params(workflow, config)
-CORES = workflow.cores or 1  # a job that takes them all has the machine to itself
+CORES = workflow.cores  # a job that takes them all has the machine to itself
 GPUS = engine.gpus(workflow)
 MODELS = list(PARAMS.models)
 
@@ -38,4 +41,5 @@ rule submission:
 
 
 onstart:
-    engine.claim(MODELS)
+    engine.claim()
+    engine.forget_other_models(MODELS)

@@ -64,11 +64,17 @@ def code(script):
     return sorted(str(path.relative_to(SCRIPTS.parent)) for path in found)
 
 
-def claim(models):
+def forget_other_models(models):
+    """Remove embeddings of models that ``params.yaml`` no longer has: DVC sees their folder as a whole."""
+    for folder in Path("results/embeddings").glob("*/"):
+        if folder.name not in models:
+            shutil.rmtree(folder)
+
+
+def claim():
     """Take this folder for the run until the process ends, however it ends.
 
     Snakemake's own lock outlives a killed run and asks for ``--unlock``; this one, the operating system's, does not.
-    Embeddings of models that ``params.yaml`` no longer has are removed: DVC sees the folder as a whole.
 
     Raises:
         WorkflowError: another run is at work here.
@@ -79,6 +85,3 @@ def claim(models):
     except BlockingIOError:
         raise WorkflowError("another snakemake or dvc run is at work in this folder; wait for it to end") from None
     claim.lock = lock
-    for folder in Path("results/embeddings").glob("*/"):
-        if folder.name not in models:
-            shutil.rmtree(folder)

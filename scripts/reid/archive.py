@@ -49,7 +49,7 @@ def open_zip(path):
         return zipfile.ZipFile(path)
     except FileNotFoundError as error:
         raise ReidError(f"{path}: there is no such file") from error
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ReidError(
             f"{path}: is not a complete zip ({error}); it was cut short or is another kind of file: fetch it again"
         ) from error

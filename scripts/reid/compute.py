@@ -23,6 +23,7 @@ def prepare(threads, seed=None):
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by deterministic cuBLAS
     torch.set_num_threads(min(threads, cores()))
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for debugging, and slow
     torch.backends.cudnn.benchmark = False
     if seed is not None:
         torch.manual_seed(seed)

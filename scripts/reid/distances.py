@@ -36,7 +36,7 @@ def read_embeddings(path, rows):
         ReidError: the file is missing, of another kind or length, or holds values that are not finite.
     """
     try:
-        embeddings = np.load(path, mmap_mode="r")
+        embeddings = np.lib.format.open_memmap(path, mode="r")  # np.load would open zips and pickles too
     except (OSError, ValueError) as error:
         raise ReidError(f"{path}: is not an array of embeddings ({error}); make it with scripts/embed.py") from error
     if embeddings.ndim != 2 or len(embeddings) != rows or embeddings.dtype != np.float32:
@@ -143,13 +143,17 @@ def read_distances(path):
         table = pq.read_table(path, schema=SCHEMA)
     except (OSError, pa.ArrowException) as error:
         raise ReidError(f"{path}: is not a distance file ({error}); make it with scripts/distances.py") from error
+    if not len(table) or any(table[name].null_count for name in SCHEMA.names):
+        raise ReidError(f"{path}: is not a distance file (columns are empty); make it with scripts/distances.py")
     table = table.combine_chunks()
     query, gallery = (table[name].chunk(0) for name in ("query", "gallery"))
     n_query = query.value_lengths().to_numpy()
     n_gallery = gallery.value_lengths().to_numpy()
     distance = table["distance"].chunk(0).flatten().to_numpy()
-    if len(distance) != int(n_query @ n_gallery):
-        raise ReidError(f"{path}: holds {len(distance)} distances for {int(n_query @ n_gallery)} pairs")
+    wrong = np.flatnonzero(table["distance"].chunk(0).value_lengths().to_numpy() != n_query * n_gallery)
+    if len(wrong):
+        action = table["action_idx"][int(wrong[0])]
+        raise ReidError(f"{path}: action {action} and {len(wrong) - 1} more have not one distance for each pair")
     if not np.isfinite(distance).all():
         raise ReidError(f"{path}: a distance is not a finite number; did the training diverge?")
     # each query is repeated for the boxes of its gallery, and each gallery for the queries of its action

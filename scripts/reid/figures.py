@@ -82,7 +82,7 @@ class Stance(NamedTuple):
 class View(NamedTuple):
     """One camera at one moment: everything that its thumbnails share."""
 
-    scale: float  # pixels per metre at mid pitch
+    scale: float  # pixels per metre, typical
     pitch: float
     light: tuple[float, float, float]  # direction to the light, camera axes
     ambient: float  # share of the light that comes from everywhere
@@ -181,11 +181,19 @@ def project(joints, yaw, pitch):
 _REACH = np.repeat([0.07, 0.075, 0.08, 0.03, 0.025, 0.02, 0.02, 0.055, 0.035, 0.025, 0.022, 0.022], [1] * 3 + [2] * 9)
 
 
-def extent(look, stance, pitch):
-    """Tight box of a figure: (left, bottom, right, top), camera metres from the point between its feet."""
+def extent(look, stance, pitch, cut=0.0):
+    """Tight box of a figure: (left, bottom, right, top), camera metres from the point between its feet.
+
+    Args:
+        cut: share of the height that is cut off below.
+    """
     seen = project(skeleton(look, stance.pose), stance.yaw, pitch)[:, :2]
     reach = _REACH[:, None] * look.height
-    return (*(seen - reach).min(axis=0).tolist(), *(seen + reach).max(axis=0).tolist())
+    low, high = seen - reach, seen + reach
+    bottom, top = low[:, 1].min(), high[:, 1].max()
+    bottom += cut * (top - bottom)
+    left = high[:, 1] >= bottom
+    return float(low[left, 0].min()), float(bottom), float(high[left, 0].max()), float(top)
 
 
 # --- painting -------------------------------------------------------------------------------------------------------
@@ -201,8 +209,8 @@ def _cover(shape, start, end, radii, squash=1.0):
         squash: how much flatter than a half circle the ends are.
 
     Returns:
-        None if it is outside, else (window: two slices, coverage 0..1, t: along 0..1, s: across -1..1, facing: cosine
-        of the angle between surface and camera, across: unit vector of growing s), arrays float32.
+        None if it is outside, else (window: two slices, coverage 0..1, t: along 0..1, s: across -1..1, distance from
+        the axis: 1 at the rim, across: unit vector of growing s), arrays float32.
     """
     widest = max(radii) + 1
     x0, x1 = max(int(min(start[0], end[0]) - widest), 0), min(int(max(start[0], end[0]) + widest) + 2, shape[1])
@@ -225,9 +233,7 @@ def _cover(shape, start, end, radii, squash=1.0):
     coverage = np.clip(width - distance + np.float32(0.5), 0, 1)
     inverse = 1 / np.maximum(width, np.float32(0.3))
     s = np.clip(across * inverse, -1, 1)
-    distance *= inverse
-    facing = np.sqrt(np.maximum(1 - distance * distance, 0))
-    return (slice(y0, y1), slice(x0, x1)), coverage, t, s, facing, (-ay, ax)
+    return (slice(y0, y1), slice(x0, x1)), coverage, t, s, distance * inverse, (-ay, ax)
 
 
 class _Painter:
@@ -260,7 +266,8 @@ class _Painter:
         covered = _cover(self.canvas.shape, self.pixel(start), self.pixel(end), pixels, squash)
         if covered is None:
             return
-        window, coverage, t, s, facing, across = covered
+        window, coverage, t, s, _, across = covered
+        facing = np.sqrt(1 - s * s)  # not darker towards the ends, or joints would show
         light, ambient = self.view.light, self.view.ambient
         lit = s * np.float32(across[0] * light[0] - across[1] * light[1]) + facing * np.float32(light[2])
         shade = np.maximum(lit, 0) * np.float32(1.15 * (1 - ambient)) + facing * np.float32(0.25 * ambient)
@@ -285,8 +292,9 @@ class _Painter:
             self.canvas.shape, self.pixel(start), self.pixel(end), [max(r * self.scale, 0.5) for r in radii], squash
         )
         if covered is not None:
-            window, coverage, _, _, facing, _ = covered
-            self.canvas[window] *= (1 - np.float32(strength) * coverage * np.minimum(facing * 1.6, 1))[..., None]
+            window, coverage, _, _, distance, _ = covered
+            soft = coverage * np.minimum(2.5 * (1 - distance), 1)
+            self.canvas[window] *= (1 - np.float32(strength) * soft)[..., None]
 
     def head(self, centre, look, yaw):
         """Paint a head: an ellipsoid on which hair, beard, eyes and band are placed by direction."""
@@ -347,7 +355,7 @@ class _Painter:
 
 @lru_cache(1)
 def _noise():
-    """Smooth noise for grass and cloth: float32 1024 x 1024, standard deviation 1, always the same."""
+    """Smooth noise for the grass: float32 1024 x 1024, standard deviation 1, always the same."""
     rng = np.random.default_rng(0)
     field = np.zeros((1024, 1024), np.float32)
     for cells, weight in ((48, 0.5), (160, 0.5), (512, 0.6)):
@@ -373,8 +381,15 @@ def _rgb(colour):
     return tuple(round(255 * min(max(c, 0), 1)) for c in colour)
 
 
-def shirt_texture(look, kit, rows):
-    """The shirt unrolled: float32 rows x about 1.75 rows x 3 in 0..1, hem in row 0, front in the middle column."""
+def shirt_texture(look, kit, rows, printed=True):
+    """The shirt unrolled.
+
+    Args:
+        printed: False leaves out number and name (which take time) where the back is not seen.
+
+    Returns:
+        float32 rows x about 1.75 rows x 3 in 0..1, hem in row 0, front in the middle column.
+    """
     columns = 2 * round(rows * 0.875)
     base = Image.new("RGB", (columns, rows), _rgb(kit.shirt))
     draw = ImageDraw.Draw(base)
@@ -396,7 +411,7 @@ def shirt_texture(look, kit, rows):
         for start in (-unit / 2, unit / 2, 1.5 * unit):
             points = ((start + 0.15 * unit, 0), (start + 0.45 * unit, 0), (start + 0.95 * unit, rows))
             draw.polygon((*points, (start + 0.65 * unit, rows)), second)
-    draw.rectangle((0, 0.95 * rows, columns, rows), _rgb(kit.cuff))  # collar
+    draw.rectangle((0, 0, columns, 0.05 * rows), _rgb(kit.cuff))  # collar
     front, back = base, base.copy()
     draw = ImageDraw.Draw(front)
     middle, ink = columns / 2, _rgb(kit.print)
@@ -407,8 +422,9 @@ def shirt_texture(look, kit, rows):
         draw.rectangle((middle - 0.26 * unit, 0.36 * rows, middle + 0.26 * unit, 0.44 * rows), ink)  # sponsor
         draw.ellipse((middle + 0.16 * unit, 0.17 * rows, middle + 0.25 * unit, 0.26 * rows), ink)  # badge, on the left
     if look.number is not None:
-        _letter(ImageDraw.Draw(back), str(look.number), (middle, 0.50 * rows), 0.48 * rows, ink)
-        _letter(ImageDraw.Draw(back), look.name, (middle, 0.17 * rows), 0.13 * rows, ink)
+        if printed:
+            _letter(ImageDraw.Draw(back), str(look.number), (middle, 0.50 * rows), 0.48 * rows, ink)
+            _letter(ImageDraw.Draw(back), look.name, (middle, 0.17 * rows), 0.13 * rows, ink)
         if kit.front_number:
             _letter(draw, str(look.number), (middle - 0.18 * unit, 0.22 * rows), 0.16 * rows, ink)
     quarter = columns // 4
@@ -467,7 +483,8 @@ def draw_figure(painter, look, kit, stance):
     trunk = [w * flat * (0.4 * h + 0.6 * g) for w in (0.098, 0.093, 0.095, 0.103, 0.106, 0.096, 0.066)]
     hem = joints[PELVIS] + 0.06 * (joints[PELVIS] - joints[CHEST])
     painter.tube(joints[CHEST], joints[HEAD], [0.036 * g, 0.034 * g], look.skin)
-    painter.tube(hem, joints[CHEST], trunk, shirt_texture(look, kit, rows), turned, 4.0, 0.13)
+    shirt = shirt_texture(look, kit, rows, printed=math.cos(turned) < 0.8)
+    painter.tube(hem, joints[CHEST], trunk, shirt, turned, 4.0, 0.13)
     head = yaw + pose.head
     _hair(painter, look, joints[HEAD], head, behind=True)
     painter.head(joints[HEAD], look, head)
@@ -557,10 +574,10 @@ def _ground(rng, shape, origin, scale, view):
         edge = min(int(edge), height)
         cells = (max(edge // 6, 1), max(width // 6, 1))
         crowd = rng.uniform(0.02, 0.5, (*cells, 3)) * rng.uniform(0.4, 1.1, (*cells, 1))
-        depth = max(int(0.9 * scale * cells[0] / edge), 1)
-        text = rng.random((1, cells[1], 1)) < 0.45
-        crowd[-depth:] = np.where(text, 1 - np.array(view.board), view.board) * 0.75 + 0.1
-        crowd[-depth:][: max(depth // 3, 1)] = np.array(view.board) * 0.8
+        depth = min(max(int(0.9 * scale * cells[0] / edge), 1), cells[0])
+        text = rng.random((depth, cells[1], 1)) < 0.5
+        text[: depth // 3] = text[depth - depth // 4 :] = False  # one line of lettering
+        crowd[-depth:] = np.where(text, 1 - np.array(view.board), view.board) * 0.6 + 0.12
         picture = Image.fromarray((crowd * 255).clip(0, 255).astype(np.uint8)).resize((width, edge), Image.BILINEAR)
         canvas[:edge] = np.asarray(picture, np.float32) / 255
     return canvas
@@ -580,7 +597,7 @@ def draw_thumbnail(rng, size, box, look, kit, stance, view, neighbours=()):
         PIL image, RGB, of this size.
     """
     height, width = size
-    # Small ones are drawn larger for the sake of fine patterns; a large one's own blur hides that it was drawn smaller.
+    # Small ones are drawn larger, for fine patterns; the blur of large ones hides that they were drawn smaller.
     grow = min(max(160 / height, 1), 2) if height < 400 else 400 / height
     shape = (max(round(height * grow), 1), max(round(width * grow), 1))
     scale = shape[0] / (box[3] - box[1])

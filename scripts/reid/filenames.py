@@ -111,8 +111,8 @@ def split_roles(split):
 
 def is_clutter(name):
     """Whether a path is something that a packer or file browser left behind (``__MACOSX``, ``.DS_Store``, ...)."""
-    parts = PurePosixPath(name).parts
-    return any(part == "__MACOSX" or part.startswith(".") for part in parts) or parts[-1].lower() in (
+    path = PurePosixPath(name)
+    return any(part == "__MACOSX" or part.startswith(".") for part in path.parts) or path.name.lower() in (
         "thumbs.db",
         "desktop.ini",
     )

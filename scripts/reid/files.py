@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and the few formats that every stage writes."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,10 +24,13 @@ def replacing(path):
         Path: where to write, in the same folder.
 
     Raises:
-        ReidError: the disk is full.
+        ReidError: the disk is full, or the file must not be written there.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReidError(f"{path}: its folder cannot be made ({error.strerror})") from error
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
@@ -35,8 +39,10 @@ def replacing(path):
         os.replace(partial, path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno == 28:
-            raise ReidError(f"{path}: the disk is full; free some space and run again") from error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ReidError(f"{path}: the disk is full or a quota used up; free some space and run again") from error
+        if isinstance(error, PermissionError) and str(error.filename) == str(partial):
+            raise ReidError(f"{path}: cannot be written ({error.strerror})") from error
         raise
 
 

@@ -5,6 +5,8 @@ Nothing is extracted. Rows are sorted by role and bbox_idx, so that position i o
 
 import json
 import unicodedata
+import zipfile
+import zlib
 from collections import Counter
 from pathlib import PurePosixPath
 
@@ -91,14 +93,17 @@ def build_index(zip_path, split):
     rows, problems, passed_over, infos = [], [], Counter(), []
     with open_zip(zip_path) as archive:
         for info in archive.infolist():
-            if info.is_dir():
+            if info.filename.endswith("/"):
                 continue
             name = member_name(info)
             if is_clutter(name):
                 passed_over["clutter of file browsers and packers"] += 1
                 continue
             if name.endswith("bbox_info.json"):
-                infos.append((name, archive.read(info)))
+                try:
+                    infos.append((name, archive.read(info)))
+                except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
+                    problems.append(f"{name}: cannot be unpacked ({error})")
                 continue
             if not name.lower().endswith(".png"):
                 passed_over[f"other files ({PurePosixPath(name).suffix or 'no suffix'})"] += 1
@@ -187,7 +192,11 @@ def read_bbox_info(content, split):
         data = {"train": data}
     if not isinstance(data, dict) or set(data) != set(split_roles(split)):
         raise ValueError(f"does not hold {' and '.join(split_roles(split))}")
-    return {role: {int(record["bbox_idx"]): record for record in boxes.values()} for role, boxes in data.items()}
+    info = {role: {int(record["bbox_idx"]): record for record in boxes.values()} for role, boxes in data.items()}
+    for role, boxes in data.items():
+        if len(info[role]) != len(boxes):
+            raise ValueError(f"{role} holds a bbox_idx twice")
+    return info
 
 
 def _disagreements(table, split, name, content):
@@ -196,10 +205,11 @@ def _disagreements(table, split, name, content):
         info = read_bbox_info(content, split)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{name}: cannot be read as bbox_info.json ({error})"]
-    problems = []
+    problems, seen = [], {role: set() for role in info}
     fields = [field for field in Thumbnail._fields if split in LABELLED or field in ("bbox_idx", "action_idx")]
     for row in table.select(["role", *Thumbnail._fields, *_LEVELS, "member"]).to_pylist():
-        record = info[row["role"]].pop(row["bbox_idx"], None)
+        record = info[row["role"]].get(row["bbox_idx"])
+        seen[row["role"]].add(row["bbox_idx"])
         if record is None:
             problems.append(f"{row['member']}: is not in {name}")
             continue
@@ -209,8 +219,10 @@ def _disagreements(table, split, name, content):
         path = unicodedata.normalize("NFC", str(record.get("relative_path", ""))).strip("/")
         if split in LABELLED and path != "/".join(row[level] for level in _LEVELS):
             problems.append(f"{row['member']}: relative_path is {path} in {name}")
-    for role, left in info.items():
-        problems += [f"{name}: {role} {bbox_idx} is not in the zip" for bbox_idx in left]
+    for role, records in info.items():
+        problems += [
+            f"{name}: {role} {bbox_idx} is not in the zip" for bbox_idx in records if bbox_idx not in seen[role]
+        ]
     return problems
 
 

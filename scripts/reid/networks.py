@@ -1,6 +1,7 @@
 """Networks that turn thumbnails into embeddings: a torchvision backbone and an optional layer after its pooling."""
 
 import json
+import re
 from pathlib import Path
 from urllib.error import URLError
 
@@ -18,6 +19,7 @@ from reid.params import Network
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 _HEADS = ("fc", "classifier", "heads", "head")  # what torchvision's networks call their classifier
+_TAKEN_OFF = ("fc.", "classifier.", "heads.", "head.", "aux1.", "aux2.", "AuxLogits.")  # arrays that may be left over
 
 
 class Embedder(nn.Module):
@@ -78,14 +80,16 @@ def _backbone(params):
     names = torchvision.models.list_models(module=torchvision.models)
     if params.backbone not in names:
         raise ReidError(f"network.backbone: torchvision has no {params.backbone}; it has {', '.join(names)}")
-    # GoogLeNet and Inception have a second output, which only classification uses
-    extra = {"aux_logits": False, "init_weights": True} if params.backbone in ("googlenet", "inception_v3") else {}
+    extra = {}
+    if params.backbone in ("googlenet", "inception_v3"):
+        # a second output, which only classification uses; their weights want pictures normalised in another way
+        extra = {"aux_logits": False, "init_weights": True, "transform_input": True}
     network = torchvision.models.get_model(params.backbone, weights=None, **extra)
-    if params.weights:
-        _load_backbone(network, params)
     head = next((name for name in _HEADS if hasattr(network, name)), None)
     if head is None or not _drop_last_linear(network, head):
         raise ReidError(f"network.backbone: {params.backbone} has no linear classifier to take off; choose another")
+    if params.weights:
+        _load_backbone(network, params)
     if params.last_stride == 1:
         if not isinstance(network, torchvision.models.ResNet):
             raise ReidError(f"network.last_stride: is 2 for {params.backbone}; only a ResNet's can be 1")
@@ -109,7 +113,7 @@ def _drop_last_linear(network, name):
 
 
 def _load_backbone(network, params):
-    """Load weights by name (torchvision's) or from a file; everything but the classifier must match."""
+    """Load weights by name (torchvision's) or from a file; everything but the layer taken off must match."""
     path = Path(params.weights)
     if path.suffix in (".safetensors", ".pth", ".pt"):
         state = _read_weights(path)
@@ -130,30 +134,38 @@ def _load_backbone(network, params):
                 f"{weights.url.rsplit('/', 1)[1]} into {folder}, or give its path as network.weights, or train from "
                 "scratch with network.weights: null"
             ) from error
+    # torchvision's files of DenseNet have a dot that its module names no longer have
+    state = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key): state[key] for key in state}
     own = network.state_dict()
-    heads = tuple(f"{name}." for name in _HEADS)
     wrong = [
         f"{key}: {'is missing' if key not in state else f'has shape {list(state[key].shape)}'}"
         for key, value in own.items()
-        if not key.startswith(heads)
-        and not key.endswith("num_batches_tracked")
-        and (key not in state or state[key].shape != value.shape)
+        if not key.endswith("num_batches_tracked") and (key not in state or state[key].shape != value.shape)
     ]
+    # a deeper network of the same family has all of these arrays, and more
+    wrong += [f"{key}: is not part of it" for key in state if key not in own and not key.startswith(_TAKEN_OFF)]
     if wrong:
         raise ReidError(
-            f"network.weights: {params.weights} is not of {params.backbone}: {len(wrong)} of {len(own)} arrays "
-            f"differ, first {wrong[0]}"
+            f"network.weights: {params.weights} is not of {params.backbone}: {len(wrong)} arrays differ, "
+            f"first {wrong[0]}"
         )
-    network.load_state_dict(
-        {key: state[key] for key in own if not key.startswith(heads) and key in state}, strict=False
-    )
+    _set_arrays(network, {key: state[key] for key in own if key in state})
+
+
+def _set_arrays(network, arrays):
+    state = network.state_dict()  # its metadata is what MNASNet asks for
+    state.update(arrays)
+    network.load_state_dict(state)
 
 
 def _read_weights(path):
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)  # runs no code from the file
+        state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code from the file
+        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+            raise ValueError("it does not hold arrays by name alone")
+        return state
     except FileNotFoundError as error:
         raise ReidError(f"network.weights: {path}: there is no such file") from error
     except Exception as error:  # the readers raise a dozen kinds
@@ -190,8 +202,13 @@ def load(path):
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ReidError(f"{path}: is not a checkpoint of this pipeline ({error!r})") from error
-    network = Embedder(
-        Network(**{**params["network"], "weights": None}), (params["input"]["height"], params["input"]["width"])
-    )
-    network.load_state_dict(arrays)
+    try:
+        size = params["input"]["height"], params["input"]["width"]
+        network = Embedder(Network(**{**params["network"], "weights": None}), size)
+        shapes = {key: value.shape for key, value in network.state_dict().items()}
+        if shapes != {key: value.shape for key, value in arrays.items()}:
+            raise ValueError("its arrays are not those of its network")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReidError(f"{path}: is not a checkpoint of this pipeline ({error!r})") from error
+    _set_arrays(network, arrays)
     return network.eval()

@@ -13,7 +13,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SyntheticActions(Section):
@@ -137,7 +137,7 @@ class Embed(Section):
 
 class Distances(Section):
     metric: Literal["euclidean", "cosine"]
-    models: list[str] | None = Field(description="models whose distances are averaged; null for all")
+    models: list[str] | None = Field(min_length=1, description="models whose distances are averaged; null for all")
 
 
 class Evaluate(Section):
@@ -161,6 +161,21 @@ class Params(Section):
         return [name for name in self.models if self.distances.models is None or name in self.distances.models]
 
 
+def _where(location):
+    """The place of an error as the file spells it: pydantic puts the kind of a sampler between it and its keys."""
+    parts = [part for before, part in zip((None, *location), location, strict=False) if before != "sampler"]
+    return ".".join(map(str, parts)) or "the file"
+
+
+def _truth_values(content, place=()):
+    """Places of true and false (to YAML also yes, on, ...): no parameter is one, and pydantic takes true for 1."""
+    if isinstance(content, bool):
+        yield ".".join(place)
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield from _truth_values(value, (*place, str(key)))
+
+
 def check_params(content, path="params.yaml"):
     """Check the content of a parameter file.
 
@@ -179,19 +194,20 @@ def check_params(content, path="params.yaml"):
     except ValidationError as error:
         lines = []
         for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"]) or "the file"
+            where = _where(item["loc"])
             reason = {
                 "extra_forbidden": "is not a parameter; see README.md for those that are",
                 "missing": "is missing",
+                "union_tag_not_found": "has no kind",
             }.get(item["type"], f"{item['msg']}, not {item['input']!r}")
             lines.append(f"{where}: {reason}")
         raise ReidError(summarise(lines, path)) from error
-    lines = []
+    lines = [f"{where}: must not be true or false" for where in _truth_values(content)]
     if params.download.source == "local" and params.download.path is None:
         lines.append("download.path: must name a folder when download.source is local")
     if 1 not in params.evaluate.ranks:
         lines.append("evaluate.ranks: must hold 1, the official measure")
-    for name in set(params.distances.models or []) - set(params.models):
+    for name in sorted(set(params.distances.models or []) - set(params.models)):
         lines.append(f"distances.models: there is no model {name}; there are {', '.join(params.models)}")
     for name, model in params.models.items():
         if model.loss.triplet is None and model.loss.softmax is None:
@@ -213,7 +229,7 @@ def read_params(path="params.yaml"):
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ReidError(f"{path}: is not valid YAML ({error})") from error
     return check_params(content, path)
 

@@ -1,8 +1,8 @@
 """The ranking JSON: written, checked, scored.
 
 ``{"<query bbox_idx>": [gallery bbox_idx, best first], ...}``: every query, and for each all gallery boxes of its
-action exactly once. Stricter than the official evaluator, which ignores an extra query, takes ``true`` for 1 and dies
-with a bare KeyError on an unknown box.
+action exactly once. Stricter than the official evaluator, which ignores an extra query and a key that stands twice,
+and dies with a bare KeyError on an unknown box and on ``true``.
 """
 
 import json
@@ -59,6 +59,8 @@ def read_boxes(path):
             raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReidError(f"{path}: is not a bbox_info.json of valid, test or challenge ({error!r})") from error
+        if not boxes[0]:
+            raise ReidError(f"{path}: holds no query")
         return Boxes(*boxes)
     raise ReidError(f"{path}: give an index (.parquet), a raw zip (.zip) or a bbox_info.json (.json)")
 
@@ -123,6 +125,8 @@ def read_ranking(path):
         raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ReidError(f"{path}: is not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise ReidError(f"{path}: must hold one JSON object with a list for each query") from error
     if not isinstance(ranking, dict):
         raise ReidError(
             f"{path}: must hold one JSON object with a list for each query, not a {type(ranking).__name__}"
@@ -192,7 +196,12 @@ def matches(ranking, boxes):
     Returns:
         (bool array, int64 array): match per (query, gallery box) in ranked order, and where each query begins, as
         ``reid.metrics`` takes them; queries in ascending order.
+
+    Raises:
+        ReidError: there are no labels, or a query has no match.
     """
+    if not boxes.labelled:
+        raise ReidError("this split has no labels to score with (the challenge's are hidden)")
     hits = {
         query: [boxes.gallery[box][1] == person for box in ranking[str(query)]]
         for query, (_, person) in sorted(boxes.query.items())

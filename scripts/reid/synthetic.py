@@ -9,25 +9,25 @@ import datetime
 import io
 import json
 import math
-import multiprocessing
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from reid.archive import pack
 from reid.figures import Kit, Look, Neighbour, Pose, Stance, View, draw_thumbnail, extent
 from reid.filenames import SPLITS, Thumbnail, format_name
 from reid.files import write_json
+from reid.parallel import ordered_map
+from reid.progress import bar
 
 # Invented clubs; the first of each league plays at home first.
 _CLUBS = {
-    "england_epl": "Brontë Rovers|Ashmoor|Wexcombe Town|Harrowgate United|Port Selby|Kingsmere|Dunley Albion|Stourfield",
+    "england_epl": "Brontë Rovers|Ashmoor|Wexcombe Town|Harrowgate United|Port Selby|Kingsmere|Dunley Albion|Stoure",
     "spain_laliga": "Atlético Marenza|Real Corvalán|Peñalta|Vistamar|Deportivo Lorca Alta|Montañés|Sagrera|Almodena",
     "germany_bundesliga": "Grünwalde|Altenfurt|Königsried|SV Marbeck|Oberlahn|Westerhöhe|Haldensee|Nordkirch",
     "italy_serie-a": "Forlì Marina|Castelvento|Valdoria|Monterosso|San Teodoro|Acquaviva|Bellacosta|Torreforte",
     "france_ligue-1": "Étoile Vaudray|Saint-Aubry|Montclair|Orvanne|Belleroche|Côte-Noire|Lavigny|Port-Marais",
-    "europe_uefa-champions-league": "Łubnica|Göktepe|Sparta Horní|Marenza FC|Altenfurt 04|Lindhavn|Vaudray OC|Dravograd",
+    "europe_uefa-champions-league": "Łubnica|Göktepe|Sparta Horní|Marenza FC|Altenfurt 04|Lindhavn|Vaudray OC|Dravno",
 }
 _KICK_OFF = ("18-00", "20-45", "15-00", "12-30", "17-30", "21-45")
 
@@ -69,6 +69,7 @@ _FAIR_HAIR = (
     (0.55, 0.54, 0.53),
 )
 _DARK_HAIR = ((0.06, 0.05, 0.05), (0.10, 0.07, 0.06), (0.16, 0.10, 0.07), (0.88, 0.78, 0.50))
+_KEEPER_NUMBERS = (1, 12, 13, 22)
 _HAIRS = ("bald", "buzz", "short", "fringe", "mohawk", "afro", "long", "bun", "ponytail")
 
 # Streams of random numbers: what a draw is for.
@@ -128,7 +129,7 @@ def make_split(path, split, actions, seed, labels_path=None, threads=1, progress
     """Write the zip of one split. The same split, actions and seed give the same bytes, whatever ``threads``.
 
     Args:
-        path: the zip to write.
+        path: the zip to write; it appears whole or not at all.
         split: one of ``SPLITS``.
         actions: how many.
         seed: int, 0 .. 2**32 - 1.
@@ -138,30 +139,19 @@ def make_split(path, split, actions, seed, labels_path=None, threads=1, progress
     """
     records = plan_split(split, actions, seed)
     labels = bbox_info(records)
-    with tqdm(total=len(records), desc=split, unit="thumbnail", disable=not progress) as bar:
-        pack(path, _members(records, split, labels, threads, bar))
+    with bar(len(records), split, "thumbnail", progress) as shown:
+        pack(path, _members(records, split, labels, threads, shown))
     if split == "challenge" and labels_path is not None:
         write_json(labels_path, labels)
 
 
-def _members(records, split, labels, threads, bar):
-    for record, content in zip(records, _render_all(records, threads), strict=True):
-        bar.update()
+def _members(records, split, labels, threads, shown):
+    for record, content in zip(records, ordered_map(render, records, threads), strict=True):
+        shown.update()
         yield record.member, content
     if split != "challenge":
         name = "train_bbox_info.json" if split == "train" else "bbox_info.json"
         yield f"{split}/{name}", json.dumps(labels, ensure_ascii=False).encode()
-
-
-def _render_all(records, threads, window=1024):
-    """Draw in order; at most ``window`` drawn thumbnails wait to be written."""
-    if threads <= 1:
-        yield from map(render, records)
-        return
-    # Spawned, not forked: the caller may have threads of its own running.
-    with multiprocessing.get_context("spawn").Pool(threads) as pool:
-        for start in range(0, len(records), window):
-            yield from pool.imap(render, records[start : start + window], chunksize=8)
 
 
 def render(record):
@@ -327,7 +317,9 @@ def _kit(rng, shirt, patterns=_PATTERNS):
     accent = _pick(rng, [shirt, second])
     shorts = _pick(rng, [shirt, second, _KIT_COLOURS["white"], _KIT_COLOURS["black"]])
     socks = _pick(rng, [shirt, shorts, second])
-    ink = _legible_on(shirt if pattern in ("plain", "sash") else tuple((a + b) / 2 for a, b in zip(shirt, second)))
+    ink = _legible_on(
+        shirt if pattern in ("plain", "sash") else tuple((a + b) / 2 for a, b in zip(shirt, second, strict=True))
+    )
     sleeve = second if rng.random() < 0.2 else shirt
     return Kit(shirt, second, pattern, sleeve, accent, shorts, socks, accent, ink, False, bool(rng.random() < 0.4))
 
@@ -378,7 +370,7 @@ def _cast(rng):
         kit = _kit(rng, shirts[team])
         if team == 1 and kit.pattern != "plain" and math.dist(kit.second, shirts[0]) < 0.4:
             kit = kit._replace(pattern="plain", sleeve=kit.shirt)
-        numbers = rng.permutation(np.arange(2, 35))[:10].tolist()
+        numbers = rng.permutation(np.setdiff1d(np.arange(2, 35), _KEEPER_NUMBERS))[:10].tolist()
         players = [_look(rng, number) for number in numbers]
         captain = int(rng.integers(10))
         players[captain] = players[captain]._replace(armband=_apart(rng, everything, [kit.sleeve], 0.8))
@@ -388,7 +380,7 @@ def _cast(rng):
         shirts.append(shirt)
         kit = _kit(rng, shirt, _PATTERNS[:1])
         kit = kit._replace(shorts=_pick(rng, [shirt, _KIT_COLOURS["black"]]), socks=shirt)
-        look = _look(rng, int(_pick(rng, (1, 1, 1, 12, 13, 22))), keeper=True)
+        look = _look(rng, _pick(rng, _KEEPER_NUMBERS, [3, 1, 1, 1]), keeper=True)
         cast.append(Person(look, kit, "Goalkeeper", team))
     black, white = _KIT_COLOURS["black"], _KIT_COLOURS["white"]
     shirt = _apart(rng, ("black", "yellow", "lime", "turquoise", "red"), shirts, 0.45)
@@ -428,14 +420,17 @@ def _action(rng, cast, grass):
     heading = rng.uniform(-math.pi, math.pi, len(cast))
     moves = [_pick(rng, _MOVES[p.clazz]) for p in cast]
     poses = [_pose(rng, move) for move in moves]
-    replays = _pick(rng, (1, 2, 3), [0.6, 0.27, 0.13])
+    busy = rng.lognormal(0, 0.27)
+    replays = _pick(rng, (1, 2, 3), [0.58, 0.23, 0.19])
     frames, boxes = [], []
     for frame in range(1 + replays):
         close = bool(rng.random() < (0.66 if frame else 0.12))
         frames.append(_Frame(_view(rng, close, grass), close, _azimuth(rng, close) if frame else 0.0))
         # Replays freeze the same moment from elsewhere, as a rule a little earlier or later.
-        count = int(np.clip(rng.lognormal(math.log(8.0 if close else 13.0), 0.5 if close else 0.33), 1, len(cast)))
-        blur = rng.gamma(2.0, 0.32)
+        count = int(
+            np.clip(busy * rng.lognormal(math.log(7.0 if close else 11.6), 0.5 if close else 0.35), 1, len(cast))
+        )
+        blur = rng.gamma(1.0, 0.62)
         shown = np.argsort(away + blur * rng.normal(size=len(cast)), kind="stable")[:count]
         crowd = []
         for person in rng.permutation(shown).tolist():
@@ -456,12 +451,12 @@ def _box(rng, cast, frame, shot, place, crowd):
     """The crop of one person: never quite tight, at times cut off or shared with another person."""
     number, stance = crowd[place]
     look, pitch = cast[number].look, shot.view.pitch
-    left, bottom, right, top = extent(look, stance, pitch)
-    height = top - bottom
-    margin = rng.normal(0.03, 0.03, 4) * height
-    if shot.close and rng.random() < 0.16:  # the edge of the picture cuts the legs off
-        margin[1] = -rng.uniform(0.2, 0.5) * height
-    if rng.random() < 0.07:  # or an arm
+    cut = rng.uniform(0.2, 0.5) if shot.close and rng.random() < 0.16 else 0.0  # by the edge of the picture
+    left, bottom, right, top = extent(look, stance, pitch, cut)
+    margin = rng.normal(0.03, 0.03, 4) * (top - bottom)
+    if cut:
+        margin[1] = 0.0
+    if rng.random() < 0.07:  # an arm is cut off
         margin[_pick(rng, (0, 2))] = -rng.uniform(0.1, 0.25) * (right - left)
     box = (left - margin[0], bottom - margin[1], right + margin[2], top + margin[3])
     box = tuple(float(edge) for edge in box)
@@ -493,18 +488,18 @@ def _grass(rng):
 def _view(rng, close, game):
     """One camera. Close ones stand low beside the pitch, the others high in the stand."""
     grass, sunny, (stripe, contrast), board = game
-    side = rng.uniform(-0.8, 0.8)
-    light = np.array([side, rng.uniform(0.2, 0.7), rng.uniform(0.5, 0.9)])
+    side = rng.uniform(-0.7, 0.7)
+    light = np.array([side, rng.uniform(0.2, 0.7), rng.uniform(0.6, 1.0)])
     light /= np.linalg.norm(light)
     if close:
-        scale, pitch = rng.lognormal(math.log(145), 0.48), rng.uniform(0.0, 0.13)
+        scale, pitch = min(rng.lognormal(math.log(145), 0.48), 320), rng.uniform(0.0, 0.13)
         boards = rng.uniform(0.2, 1.3) + 20 * math.sin(pitch) * rng.uniform(0.2, 1)
         blur, motion = rng.gamma(2.0, 0.45), 0.02 if rng.random() < 0.5 else 0.0
     else:
         scale, pitch = rng.lognormal(math.log(58), 0.36), rng.uniform(0.2, 0.5)
         boards = 99.0 if rng.random() < 0.85 else rng.uniform(1.0, 4.0)
-        blur, motion = rng.gamma(2.0, 0.25), 0.02 if rng.random() < 0.3 else 0.0
-    exposure = rng.lognormal(0.06, 0.16)
+        blur, motion = min(rng.gamma(2.0, 0.25), 1.0), 0.02 if rng.random() < 0.3 else 0.0
+    exposure = np.clip(rng.lognormal(0.14, 0.14), 0.9, 1.5)
     length = rng.uniform(0.3, 1.5) if sunny else rng.uniform(0.1, 0.3)
     return View(
         scale=float(scale),
@@ -512,8 +507,8 @@ def _view(rng, close, game):
         light=tuple(light.tolist()),
         ambient=float(rng.uniform(0.35, 0.6) if sunny else rng.uniform(0.55, 0.8)),
         gain=tuple((exposure * rng.lognormal(0, 0.07, 3)).tolist()),
-        gamma=float(rng.lognormal(0, 0.13)),
-        saturation=float(rng.uniform(0.6, 1.25)),
+        gamma=float(rng.lognormal(-0.05, 0.1)),
+        saturation=float(rng.uniform(0.6, 1.1)),
         contrast=float(rng.uniform(0.75, 1.15)),
         blur=float(blur),
         motion=motion,

@@ -45,7 +45,7 @@ def decode(content, height, width, size, interpolation="bilinear"):
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             picture = picture.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and more for damaged chunks
         raise ValueError(f"it does not decode ({error})") from error
     if picture.size != (width, height):
         picture = picture.resize((width, height), INTERPOLATION[interpolation])
@@ -93,12 +93,14 @@ def build_store(zip_path, table, path, height, width, interpolation, workers, pr
         progress: whether to show a progress bar.
 
     Raises:
-        ReidError: pictures that do not decode, whose CRC is wrong or whose size is not the one in their name, all in
-            one message with zip and member.
+        ReidError: the zip is missing; pictures that do not decode, whose CRC is wrong or whose size is not the one in
+            their name, all in one message with zip and member.
     """
     names = ["member", "offset", "packed", "size", "method", "crc", "height", "width"]
     count, shape = table.num_rows, (table.num_rows, height, width, 3)
     problems = []
+    if not os.access(zip_path, os.R_OK):
+        raise ReidError(f"{zip_path}: is missing or cannot be read")
     with replacing(path) as partial:
         with open(partial, "wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -133,7 +135,7 @@ def open_store(path, rows=None):
         ReidError: the file is missing, is no store, or has another number of rows.
     """
     try:
-        store = np.load(path, mmap_mode="r")
+        store = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise ReidError(f"{path}: is not a thumbnail store ({error}); make it with scripts/thumbnails.py") from error
     if store.dtype != np.uint8 or store.ndim != 4 or store.shape[3] != 3:

@@ -42,10 +42,18 @@ def select_people(table, subset):
 
     Returns:
         People
+
+    Raises:
+        ReidError: there is no action in that share, or the index has no labels.
     """
     action = column(table, "action_idx")
     rows = np.flatnonzero(action < (action.max() + 1) * subset)
-    person = np.unique(column(table, "person_uid")[rows], return_inverse=True)[1]
+    person = column(table, "person_uid")[rows]
+    if not len(rows):
+        raise ReidError(f"subset: there is no action in the first {subset} of them; make subset larger")
+    if person.min() < 0:
+        raise ReidError("the index has no labels to train on (the challenge's are hidden)")
+    person = np.unique(person, return_inverse=True)[1]
     return People(rows, person, action[rows])
 
 
@@ -75,7 +83,7 @@ def epoch_batches(people, sampler, rng):
 def _optimiser(params, parameters):
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[params.kind]
     extra = {"momentum": 0.9} if params.kind == "sgd" else {}
-    return kind(parameters, lr=params.learning_rate, weight_decay=params.weight_decay, **extra)
+    return kind(parameters, lr=params.learning_rate, weight_decay=params.weight_decay, fused=True, **extra)
 
 
 def _schedule(params, optimiser, epochs):

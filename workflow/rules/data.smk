@@ -13,15 +13,15 @@ rule download:
     output:
         zip="data/raw/{split}.zip",
         receipt="data/raw/{split}.json",
-    params:
-        section=config["download"],
     log:
         "logs/download/{split}.log",
-    message:
-        "{wildcards.split}: raw zip"
-    threads: CORES
     conda:
         "../../envs/environment.yaml"
+    threads: CORES
+    params:
+        section=config["download"],
+    message:
+        "{wildcards.split}: raw zip"
     shell:
         "python scripts/download.py --split {wildcards.split} --out {output.zip} --receipt {output.receipt}"
         " --threads {threads} --log {log}"
@@ -37,10 +37,10 @@ rule index:
         "data/index/{split}.parquet",
     log:
         "logs/index/{split}.log",
-    message:
-        "{wildcards.split}: index"
     conda:
         "../../envs/environment.yaml"
+    message:
+        "{wildcards.split}: index"
     shell:
         "python scripts/index.py --split {wildcards.split} --zip {input.zip} --receipt {input.receipt}"
         " --out {output} --log {log}"
@@ -54,15 +54,15 @@ rule thumbnails:
         index=rules.index.output,
     output:
         "data/thumbnails/{split}.npy",
-    params:
-        section=config["thumbnails"],
     log:
         "logs/thumbnails/{split}.log",
-    message:
-        "{wildcards.split}: thumbnails"
-    threads: CORES
     conda:
         "../../envs/environment.yaml"
+    threads: CORES
+    params:
+        section=config["thumbnails"],
+    message:
+        "{wildcards.split}: thumbnails"
     shell:
         "python scripts/thumbnails.py --zip {input.zip} --index {input.index} --out {output}"
         " --threads {threads} --log {log}"

@@ -16,17 +16,17 @@ rule train:
         checkpoint="results/models/{model}/model.safetensors",
         loss="results/training/{model}/plots/metrics/loss.tsv",
         learning_rate="results/training/{model}/plots/metrics/learning_rate.tsv",
-    params:
-        section=lambda wildcards: config["models"][wildcards.model],
     log:
         "logs/train/{model}.log",
-    message:
-        "{wildcards.model}: train"
+    conda:
+        "../../envs/environment.yaml"
     threads: CORES // GPUS
     resources:
         gpu=1,
-    conda:
-        "../../envs/environment.yaml"
+    params:
+        section=lambda wildcards: config["models"][wildcards.model],
+    message:
+        "{wildcards.model}: train"
     shell:
         "python scripts/train.py --model {wildcards.model} --index {input.index} --thumbnails {input.thumbnails}"
         " --out {output.checkpoint} --curves results/training/{wildcards.model}"
@@ -41,17 +41,17 @@ rule embed:
         thumbnails=rules.thumbnails.output,
     output:
         "results/embeddings/{model}/{split}.npy",
-    params:
-        section=config["embed"],
     log:
         "logs/embed/{model}/{split}.log",
-    message:
-        "{wildcards.model}: embed {wildcards.split}"
+    conda:
+        "../../envs/environment.yaml"
     threads: CORES // GPUS
     resources:
         gpu=1,
-    conda:
-        "../../envs/environment.yaml"
+    params:
+        section=config["embed"],
+    message:
+        "{wildcards.model}: embed {wildcards.split}"
     shell:
         "python scripts/embed.py --checkpoint {input.checkpoint} --thumbnails {input.thumbnails}"
         " --out {output} --log {log}"

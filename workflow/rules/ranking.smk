@@ -15,14 +15,14 @@ rule distances:
         embeddings=expand(rules.embed.output, model=PARAMS.fused(), allow_missing=True),
     output:
         "results/distances/{split}.parquet",
-    params:
-        section=config["distances"],
     log:
         "logs/distances/{split}.log",
-    message:
-        "{wildcards.split}: distances"
     conda:
         "../../envs/environment.yaml"
+    params:
+        section=config["distances"],
+    message:
+        "{wildcards.split}: distances"
     shell:
         "python scripts/distances.py --index {input.index} --embeddings {input.embeddings} --out {output} --log {log}"
 
@@ -36,16 +36,16 @@ rule evaluate:
     output:
         metrics="results/metrics/{split}.json",
         cmc="results/plots/cmc/{split}.csv",
-    params:
-        section=config["evaluate"],
     log:
         "logs/evaluate/{split}.log",
-    message:
-        "{wildcards.split}: metrics"
     wildcard_constraints:
         split="valid|test",
     conda:
         "../../envs/environment.yaml"
+    params:
+        section=config["evaluate"],
+    message:
+        "{wildcards.split}: metrics"
     shell:
         "python scripts/evaluate.py --index {input.index} --distances {input.distances}"
         " --out {output.metrics} --cmc {output.cmc} --log {log}"
@@ -61,11 +61,11 @@ rule rank:
         "results/submission/{split}.json",
     log:
         "logs/rank/{split}.log",
-    message:
-        "{wildcards.split}: ranking"
     wildcard_constraints:
         split="valid|test|challenge",
     conda:
         "../../envs/environment.yaml"
+    message:
+        "{wildcards.split}: ranking"
     shell:
         "python scripts/rank.py --index {input.index} --distances {input.distances} --out {output} --log {log}"

@@ -1,0 +1,41 @@
+# Two commands are enough on a fresh machine with Python 3.11, git, make and gcc:
+#   make submission    makes the environment and runs the pipeline on the data set that params.yaml names
+#   make test          makes the environment and runs the tests
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ACTIVE := . .venv/bin/activate &&
+
+.PHONY: submission test lint record adopt graph requirements
+
+submission: .venv/ready
+	$(ACTIVE) snakemake --cores 8 submission
+
+test: .venv/ready
+	$(ACTIVE) pytest
+
+lint: .venv/ready
+	$(ACTIVE) ruff check . && ruff format --check .
+	$(ACTIVE) snakefmt --check --compact-diff Snakefile workflow
+	$(ACTIVE) snakemake --lint
+
+# After `snakemake`: enter what it made into DVC's ledger (dvc.lock) and cache.
+record: .venv/ready
+	$(ACTIVE) dvc commit --force
+
+# After `dvc pull`, `dvc checkout` or `dvc exp apply`: tell Snakemake that what DVC restored is up to date.
+adopt: .venv/ready
+	$(ACTIVE) python workflow/adopt.py
+
+graph: .venv/ready
+	$(ACTIVE) python workflow/graph.py docs/graph.svg
+
+requirements: .venv/ready
+	$(ACTIVE) cd envs && for name in requirements bootstrap; do \
+	  uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	    -c requirements.txt $$name.in -o $$name.txt; done
+
+.venv/ready: envs/bootstrap.txt envs/requirements.txt
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.txt
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r envs/requirements.txt
+	touch $@

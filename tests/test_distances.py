@@ -1,0 +1,208 @@
+"""Distances inside each action against a loop over queries and boxes."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reid.distances import (
+    SCHEMA,
+    Action,
+    action_distances,
+    group_actions,
+    read_distances,
+    read_embeddings,
+    write_distances,
+)
+from reid.errors import ReidError
+
+
+def index(seed, actions=7, rows=60):
+    """Role, bbox_idx and action_idx as an index has them: sorted by role and bbox_idx, actions in no order."""
+    rng = np.random.default_rng(seed)
+    queries = rows // 4
+    numbers = rng.choice(50, actions, replace=False)
+    action = np.concatenate([rng.choice(numbers, queries), rng.permutation(np.resize(numbers, rows - queries))])
+    bbox = [np.sort(rng.choice(200, n, replace=False)) for n in (queries, rows - queries)]
+    return pa.table(
+        {
+            "role": ["query"] * queries + ["gallery"] * (rows - queries),
+            "bbox_idx": pa.array(np.concatenate(bbox), pa.int32()),
+            "action_idx": pa.array(action, pa.int32()),
+        }
+    )
+
+
+def naive_distance(a, b, metric):
+    a, b = a.astype(float).tolist(), b.astype(float).tolist()
+    if metric == "euclidean":
+        return math.dist(a, b)
+    return 1 - sum(x * y for x, y in zip(a, b, strict=True)) / math.hypot(*a) / math.hypot(*b)
+
+
+def naive_pairs(table, embeddings, metric):
+    """(query, box): (action, mean distance over the models), for every pair inside an action."""
+    rows = list(enumerate(table.to_pylist()))
+    return {
+        (q["bbox_idx"], g["bbox_idx"]): (
+            q["action_idx"],
+            sum(naive_distance(e[i], e[j], metric) for e in embeddings) / len(embeddings),
+        )
+        for i, q in rows
+        for j, g in rows
+        if (q["role"], g["role"]) == ("query", "gallery") and q["action_idx"] == g["action_idx"]
+    }
+
+
+def random_embeddings(seed, rows, widths):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(rows, width)).astype(np.float32) for width in widths]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("widths", [(5,), (3, 8), (1, 4, 16)])
+def test_distances_come_back_from_the_file_as_the_naive_pairs(tmp_path, metric, widths):
+    for seed in range(6):
+        table = index(seed)
+        embeddings = random_embeddings(seed, len(table), widths)
+        groups = group_actions(table)
+        write_distances(tmp_path / "d.parquet", table, groups, list(action_distances(embeddings, groups, metric)))
+        pairs = read_distances(tmp_path / "d.parquet")
+        wanted = naive_pairs(table, embeddings, metric)
+        keys = list(zip(pairs.query.tolist(), pairs.gallery.tolist(), strict=True))
+        assert len(keys) == len(set(keys))
+        assert set(keys) == set(wanted)
+        assert pairs.action.tolist() == [wanted[key][0] for key in keys]
+        np.testing.assert_allclose(pairs.distance, [wanted[key][1] for key in keys], rtol=1e-9, atol=1e-9)
+        assert (pairs.query.dtype, pairs.gallery.dtype, pairs.distance.dtype) == (np.int64, np.int64, np.float64)
+        starts = np.flatnonzero(np.diff(pairs.query, prepend=-1))
+        assert len(starts) == len(set(pairs.query.tolist()))  # the pairs of a query stand together
+
+
+def test_the_file_holds_one_row_per_action_with_a_query_in_order_of_action(tmp_path):
+    table = index(1)
+    groups = group_actions(table)
+    embeddings = random_embeddings(1, len(table), (4,))
+    write_distances(tmp_path / "d.parquet", table, groups, list(action_distances(embeddings, groups, "euclidean")))
+    stored = pq.read_table(tmp_path / "d.parquet")
+    assert stored.schema.equals(SCHEMA)
+    with_query = {row["action_idx"] for row in table.to_pylist() if row["role"] == "query"}
+    assert stored["action_idx"].to_pylist() == sorted(with_query)
+    wanted = naive_pairs(table, embeddings, "euclidean")
+    for row in stored.to_pylist():
+        for role in ("query", "gallery"):
+            boxes = [
+                r["bbox_idx"] for r in table.to_pylist() if (r["role"], r["action_idx"]) == (role, row["action_idx"])
+            ]
+            assert row[role] == sorted(boxes)
+        flat = [wanted[q, g][1] for q in row["query"] for g in row["gallery"]]
+        np.testing.assert_allclose(row["distance"], flat, rtol=1e-9)
+
+
+def test_actions_without_a_query_are_left_out_and_rows_are_those_of_the_index():
+    table = pa.table(
+        {
+            "role": ["query", "query", "query", "gallery", "gallery", "gallery", "gallery"],
+            "bbox_idx": [0, 1, 2, 0, 1, 2, 3],
+            "action_idx": [9, 4, 9, 4, 7, 9, 9],
+        }
+    )
+    found = [(a.action_idx, a.query.tolist(), a.gallery.tolist()) for a in group_actions(table)]
+    assert found == [(4, [1], [3]), (9, [0, 2], [5, 6])]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_equal_embeddings_have_equal_distances_to_the_bit(metric):
+    rng = np.random.default_rng(2)
+    embeddings = rng.normal(size=(50, 37)).astype(np.float32)
+    embeddings[20::3] = embeddings[20]  # among others: blocks of a matrix product would round them apart
+    groups = [Action(0, np.arange(20), np.arange(20, 50)), Action(1, np.arange(20), np.array([20, 23]))]
+    first, second = action_distances([embeddings], groups, metric)
+    assert (first[:, ::3] == first[:, :1]).all()
+    assert (second == first[:, :1]).all()
+    assert not (first[:, 1] == first[:, 0]).any()
+
+
+def test_euclidean_distance_of_close_embeddings_does_not_cancel():
+    embeddings = np.full((2, 8), 1000, np.float32)
+    embeddings[1, 0] += 2.0**-10
+    (found,) = action_distances([embeddings], [Action(0, np.array([0]), np.array([1]))], "euclidean")
+    assert found[0, 0] == pytest.approx(2.0**-10, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (np.zeros((4, 3), np.float32), "float32 5 x D.*not float32 4 x 3"),
+        (np.zeros((5, 3), np.float64), "float32 5 x D.*not float64 5 x 3"),
+        (np.zeros(5, np.float32), "float32 5 x D.*not float32 5"),
+        (np.full((5, 3), np.nan, np.float32), "not finite"),
+        (np.array([[0, np.inf]] * 5, np.float32), "not finite"),
+        (np.array([{}] * 5, object), "not an array of embeddings"),
+    ],
+)
+def test_embeddings_of_another_kind_are_refused_by_name(tmp_path, content, words):
+    np.save(tmp_path / "e.npy", content, allow_pickle=True)
+    with pytest.raises(ReidError, match=rf"e\.npy: .*{words}"):
+        read_embeddings(tmp_path / "e.npy", 5)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 a zip cut short", b"\x93NUMPY\x01\x00", b"text"])
+def test_file_that_is_no_array_is_refused_by_name(tmp_path, content):
+    if content is not None:
+        (tmp_path / "e.npy").write_bytes(content)
+    with pytest.raises(ReidError, match=r"e\.npy: is not an array of embeddings.*scripts/embed\.py"):
+        read_embeddings(tmp_path / "e.npy", 5)
+
+
+def test_several_arrays_in_one_file_are_refused_by_name(tmp_path):
+    np.savez(tmp_path / "e.npz", np.zeros((5, 3), np.float32))
+    with pytest.raises(ReidError, match=r"e\.npz: is not an array of embeddings"):
+        read_embeddings(tmp_path / "e.npz", 5)
+
+
+def test_good_embeddings_are_mapped_and_not_read(tmp_path):
+    np.save(tmp_path / "e.npy", np.ones((5, 3), np.float32))
+    found = read_embeddings(tmp_path / "e.npy", 5)
+    assert isinstance(found, np.memmap)
+    assert not found.flags.writeable
+
+
+def stored(path, **changes):
+    columns = {"action_idx": [3, 5], "query": [[1], [2]], "gallery": [[1, 2], [3]], "distance": [[0.5, 1.5], [2.5]]}
+    pq.write_table(pa.table({**columns, **changes}, schema=SCHEMA), path)
+    return path
+
+
+def test_written_by_another_program_is_read(tmp_path):
+    pairs = read_distances(stored(tmp_path / "d.parquet"))
+    assert [column.tolist() for column in pairs] == [[1, 1, 2], [1, 2, 3], [3, 3, 5], [0.5, 1.5, 2.5]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_distance_that_is_not_finite_is_refused(tmp_path, value):
+    with pytest.raises(ReidError, match=r"d\.parquet: a distance is not a finite number"):
+        read_distances(stored(tmp_path / "d.parquet", distance=[[0.5, value], [2.5]]))
+
+
+@pytest.mark.parametrize("distance", [[[0.5], [2.5]], [[0.5, 1.5, 2.5], []], [[0.5], [1.5, 2.5]]])
+def test_action_without_one_distance_per_pair_is_refused_even_if_the_sum_is_right(tmp_path, distance):
+    with pytest.raises(ReidError, match=r"d\.parquet: action 3 .*one distance for each pair"):
+        read_distances(stored(tmp_path / "d.parquet", distance=distance))
+
+
+@pytest.mark.parametrize("kind", ["missing", "garbage", "empty", "index", "other columns", "no rows"])
+def test_file_that_holds_no_distances_is_refused_by_name(tmp_path, kind):
+    path = tmp_path / "d.parquet"
+    if kind in ("garbage", "empty"):
+        path.write_bytes(b"PAR1 but no more" if kind == "garbage" else b"")
+    elif kind == "index":
+        pq.write_table(index(0), path)
+    elif kind == "other columns":
+        pq.write_table(pa.table({"x": [1]}), path)
+    elif kind == "no rows":
+        pq.write_table(SCHEMA.empty_table(), path)
+    with pytest.raises(ReidError, match=r"d\.parquet: is not a distance file.*scripts/distances\.py"):
+        read_distances(path)

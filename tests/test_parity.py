@@ -1,0 +1,128 @@
+"""The two engines resolve the same pipeline: rules, commands, inputs, outputs, parameters, code."""
+
+import csv
+import re
+import subprocess
+import sys
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ResourceSettings
+
+import engine
+
+ROOT = Path(__file__).resolve().parents[1]
+RUN = "snakemake --cores 8 --allowed-rules"
+
+
+def snakemake(*arguments):
+    command = [sys.executable, "-m", "snakemake", "--cores", "8", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def stages():
+    """DVC's stages, resolved: name with model to stage."""
+    return {stage.addressing: stage for stage in Repo(str(ROOT)).index.stages}
+
+
+@pytest.fixture(scope="module")
+def files():
+    """Snakemake's outputs, resolved: path to (rule, inputs)."""
+    rows = csv.DictReader(snakemake("--detailed-summary", "submission").splitlines(), delimiter="\t")
+    return {row["output_file"]: (row["rule"], set(row["input-file(s)"].split(","))) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def rules():
+    """Snakemake's rules by name."""
+    with SnakemakeApi() as api:
+        workflow = api.workflow(resource_settings=ResourceSettings(cores=8), snakefile=ROOT / "Snakefile", workdir=ROOT)
+        return {rule.name: rule for rule in workflow._workflow.rules}
+
+
+def outputs_of(files, stage):
+    rule, _, model = stage.partition("@")
+    return {path for path, (name, _) in files.items() if name == rule and (not model or model in path.split("/"))}
+
+
+def test_every_rule_is_a_stage_and_every_stage_a_rule(rules, stages):
+    assert {name.split("@")[0] for name in stages} == set(rules) - {"submission"}
+    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    assert {name.split("@")[0] for name in stages} <= scripts
+
+
+def test_there_is_a_stage_for_every_model(stages):
+    models = yaml.safe_load((ROOT / "params.yaml").read_text())["models"]
+    for rule in ("train", "embed"):
+        assert {name.split("@")[1] for name in stages if name.startswith(f"{rule}@")} == set(models)
+
+
+def test_a_stage_has_its_rules_outputs(stages, files):
+    for name, stage in stages.items():
+        assert {out.def_path for out in stage.outs} == outputs_of(files, name), name
+
+
+def test_a_stage_runs_its_rule_for_its_outputs(stages, files):
+    for name, stage in stages.items():
+        rule, _, targets = stage.cmd.removeprefix(RUN).strip().partition(" -- ")
+        assert stage.cmd.startswith(RUN) and rule == name.split("@")[0]
+        targets = targets.split()
+        # one target for each of the rule's jobs, and together they make all outputs
+        jobs = {frozenset(files[path][1]) for path in outputs_of(files, name)}
+        assert {frozenset(files[path][1]) for path in targets} == jobs and len(targets) == len(jobs), name
+
+
+def test_a_stage_has_its_rules_inputs(stages, files, rules):
+    for name, stage in stages.items():
+        inputs = set().union(*(files[path][1] for path in outputs_of(files, name)))
+        inputs = {re.sub(r"^(results/embeddings)/.*", r"\1", path) for path in inputs}  # DVC takes the folder
+        rule_file = Path(rules[name.split("@")[0]].snakefile).relative_to(ROOT)
+        declared = {dep.def_path for dep in stage.deps} - {"params.yaml"}
+        assert declared == inputs | {str(rule_file)}, f"{name}: correct its deps in dvc.yaml"
+
+
+def test_a_stage_has_its_rules_parameters(stages, rules):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+    def value(key):
+        found = content
+        for part in key.split("."):
+            found = found[part]
+        return found
+
+    for name, stage in stages.items():
+        rule, _, model = name.partition("@")
+        wildcards = type("Wildcards", (), {"model": model})
+        taken = [v(wildcards) if callable(v) else v for v in rules[rule].params]
+        keys = [key for dep in stage.deps for key in getattr(dep, "params", [])]
+        assert [value(key) for key in keys] == taken, name
+
+
+def test_embeddings_of_every_model_go_into_the_distances(files):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for split in ("valid", "test", "challenge"):
+        inputs = files[f"results/distances/{split}.parquet"][1]
+        for model in content["models"]:
+            assert f"results/embeddings/{model}/{split}.npy" in inputs
+
+
+@pytest.mark.parametrize("script", "download index thumbnails train embed distances evaluate rank".split())
+def test_declared_code_is_all_that_a_script_imports(script):
+    finder = ModuleFinder(path=[str(ROOT / "scripts")])  # nothing but the project's own modules is found
+    finder.run_script(str(ROOT / "scripts" / f"{script}.py"))
+    imported = {str(Path(m.__file__).relative_to(ROOT)) for m in finder.modules.values() if m.__file__}
+    assert set(engine.code(script)) == imported
+    assert f"scripts/{script}.py" in imported and "scripts/reid/errors.py" in imported
+
+
+def test_the_graph_in_the_readme_is_the_workflow():
+    drawn = re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", graph := snakemake("--rulegraph", "mermaid-js", "submission")))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", graph)}
+    assert len(edges) > 10
+    assert set(re.findall(r"(\w+) --> (\w+)", drawn)) == edges

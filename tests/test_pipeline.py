@@ -1,0 +1,239 @@
+"""Whole runs of the pipeline in fresh clones, by both engines, on a very small synthetic data set.
+
+Slow, because every job starts Python and imports PyTorch; the tests of one class share a clone and run in order.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SPLITS = ("valid", "test", "challenge")
+pytestmark = pytest.mark.slow
+
+MODEL = {
+    "seed": 1,
+    "subset": 1.0,
+    "network": {"backbone": "resnet18", "weights": None, "last_stride": 2, "embedding": None},
+    "input": {"height": 32, "width": 16},
+    "pictures": {"flip": 0.5},
+    "sampler": {"kind": "actions", "actions": 2, "people": 8, "images": 2},
+    "loss": {"triplet": {"weight": 1.0, "margin": 0.3}, "softmax": None},
+    "optimiser": {"kind": "adam", "learning_rate": 0.0003, "weight_decay": 0.0},
+    "schedule": {"kind": "step", "milestones": [], "gamma": 0.1},
+    "epochs": 1,
+    "precision": "fp32",
+    "threads": 1,
+}
+
+
+class Clone:
+    """A clone of the repository as it stands in the working tree, with small parameters, and its environment."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        for name in subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0"):
+            if name and (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        self.params = yaml.safe_load((folder / "params.yaml").read_text())
+        self.params["download"]["synthetic"]["actions"] = {"train": 4, "valid": 2, "test": 2, "challenge": 2}
+        self.params["thumbnails"].update(height=32, width=16)
+        self.params["models"] = {"small": MODEL}
+        self.write_params()
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
+            self.run("git", *command)
+
+    def write_params(self):
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(self.params, sort_keys=False))
+
+    def command(self, *words):
+        return [str(Path(sys.executable).parent / words[0]) if words[0] != "git" else "git", *words[1:]]
+
+    @property
+    def environment(self):
+        who = {f"GIT_{role}_{what}": "t@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, **who, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+
+    def run(self, *words, fails=False):
+        done = subprocess.run(
+            self.command(*words), cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        assert (done.returncode != 0) == fails, f"{words}: {done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def start(self, *words):
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def outputs(self):
+        """SHA-256 of every output that dvc.yaml declares."""
+        from dvc.repo import Repo
+
+        paths = sorted(out.fs_path for stage in Repo(str(self.folder)).index.stages for out in stage.outs)
+        return {os.path.relpath(p, self.folder): hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths}
+
+    def would_run(self):
+        """Which rules Snakemake would run, with their jobs."""
+        said = self.run("snakemake", "--cores", "8", "-n", "submission")
+        if "Nothing to be done" in said:
+            return {}
+        table = said.split("Job stats:")[-1].split("\n\n")[0].splitlines()
+        return {row.split()[0]: int(row.split()[1]) for row in table if row and row.split()[-1].isdigit()}
+
+
+@pytest.fixture(scope="module")
+def by_snakemake(tmp_path_factory):
+    clone = Clone(tmp_path_factory.mktemp("snakemake"))
+    clone.run("snakemake", "--cores", "8", "submission")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def by_dvc(tmp_path_factory):
+    clone = Clone(tmp_path_factory.mktemp("dvc"))
+    clone.run("dvc", "repro")
+    return clone
+
+
+def test_the_official_evaluator_agrees(by_snakemake, tmp_path):
+    import zipfile
+
+    from SoccerNet.Evaluation.ReIdentification import evaluate
+
+    by_snakemake.run("snakemake", "--cores", "8", "results/submission/valid.json")
+    raw, results = by_snakemake.folder / "data/raw", by_snakemake.folder / "results"
+    for split in SPLITS:
+        labels = raw / "challenge_bbox_info.json"
+        if split != "challenge":
+            labels = tmp_path / f"{split}.json"
+            labels.write_bytes(zipfile.ZipFile(raw / f"{split}.zip").read(f"{split}/bbox_info.json"))
+        ranking = results / f"submission/{split}.json"
+        official = evaluate(str(labels), str(ranking))
+        own = json.loads(by_snakemake.run("python", "scripts/score_ranking.py", str(ranking), "--labels", str(labels)))
+        if split != "challenge":
+            assert json.loads((results / f"metrics/{split}.json").read_text()) == {"split": split, **own}
+        assert own["mAP"] == pytest.approx(official["mAP"], abs=1e-9)
+        assert own["rank-1"] == pytest.approx(official["rank-1"], abs=1e-6)
+
+
+def test_nothing_to_do_after_a_run_and_after_touching_everything(by_snakemake):
+    assert by_snakemake.would_run() == {}
+    for top in ("data", "results"):
+        for path in (by_snakemake.folder / top).rglob("*"):
+            path.touch()
+    assert by_snakemake.would_run() == {}
+
+
+def test_both_engines_make_the_same_bytes(by_snakemake, by_dvc):
+    ours = by_snakemake.outputs()
+    assert len(ours) > 20
+    assert ours == by_dvc.outputs()
+
+
+def test_a_recorded_run_leaves_dvc_nothing_to_do(by_snakemake):
+    by_snakemake.run("dvc", "commit", "--force")
+    assert "up to date" in by_snakemake.run("dvc", "repro")
+
+
+def test_a_dvc_run_leaves_snakemake_nothing_to_do(by_dvc):
+    assert by_dvc.would_run() == {}
+
+
+def test_a_models_parameter_reruns_that_model_alone(by_dvc):
+    by_dvc.params["models"]["second"] = {**MODEL, "seed": 2}
+    by_dvc.write_params()
+    after = {"distances": 3, "evaluate": 2, "rank": 2, "submission": 1, "total": 12}
+    assert by_dvc.would_run() == {"train": 1, "embed": 3, **after}
+    status = json.loads(by_dvc.run("dvc", "status", "--json"))
+    assert {"train@second", "embed@second"} <= set(status)
+    assert not any(name.endswith("@small") or name in ("download", "index", "thumbnails") for name in status)
+    del by_dvc.params["models"]["second"]
+    by_dvc.write_params()
+
+
+def test_experiments_differ_and_the_first_can_be_taken_up_again(by_dvc):
+    by_dvc.run("git", "add", "dvc.lock", "results")
+    by_dvc.run("git", "commit", "-qm", "first")
+    by_dvc.run("dvc", "exp", "run", "-n", "cosine", "-S", "distances.metric=cosine", "-S", "evaluate.ranks=[1,2]")
+    by_dvc.run("dvc", "exp", "run", "-n", "many", "-S", "distances.metric=cosine", "-S", "evaluate.ranks=[1,2,3]")
+    metrics = json.loads(by_dvc.run("dvc", "metrics", "diff", "cosine", "many", "--json"))
+    assert any("rank-3" in values for values in metrics.values())
+    params = json.loads(by_dvc.run("dvc", "params", "diff", "cosine", "many", "--json"))
+    assert "evaluate.ranks" in json.dumps(params)
+    by_dvc.run("dvc", "exp", "apply", "cosine")
+    assert yaml.safe_load((by_dvc.folder / "params.yaml").read_text())["evaluate"]["ranks"] == [1, 2]
+    by_dvc.run("python", "workflow/adopt.py")
+    assert by_dvc.would_run() == {}
+
+
+def test_a_second_configuration_is_refused(by_snakemake):
+    said = by_snakemake.run("snakemake", "--cores", "8", "-n", "submission", "--config", "a=1", fails=True)
+    assert "params.yaml" in said and "dvc exp run -S" in said
+
+
+def test_a_wrong_parameter_is_one_clear_error(by_snakemake):
+    good = (by_snakemake.folder / "params.yaml").read_text()
+    (by_snakemake.folder / "params.yaml").write_text(good.replace("metric: euclidean", "metric: manhattan"))
+    assert "distances.metric" in by_snakemake.run("snakemake", "--cores", "8", "-n", "submission", fails=True)
+    (by_snakemake.folder / "params.yaml").write_text(good)
+
+
+@pytest.mark.parametrize("job", ["download.py --split train", "thumbnails.py", "train.py"])
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(by_snakemake, job):
+    outputs = by_snakemake.outputs()
+    first = {"download": "data/raw/train.zip", "thumbnails": "data/thumbnails/train.npy"}
+    target = first.get(job.split(".")[0], "results/models/small/model.safetensors")
+    (by_snakemake.folder / target).unlink()
+    run = by_snakemake.start("snakemake", "--cores", "8", "submission")
+    pid = _wait_for_job(by_snakemake, job)
+    os.kill(run.pid, signal.SIGKILL)  # Snakemake alone: its job must notice
+    run.wait()
+    _wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the job to end with its engine")
+    assert not (by_snakemake.folder / target).exists()
+    by_snakemake.run("snakemake", "--cores", "8", "submission")
+    assert by_snakemake.outputs() == outputs
+
+
+def _wait_until(condition, what, seconds=120):
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} s for {what}")
+
+
+def _wait_for_job(clone, words):
+    """Process id of the clone's job once its command line holds ``words``."""
+    found = []
+
+    def look():
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                here = os.readlink(process / "cwd") == str(clone.folder)
+            except OSError:
+                continue
+            if here and f"scripts/{words}" in line and not line.startswith(("/bin", "/usr/bin/bash", "bash")):
+                found.append(int(process.name))
+        return found
+
+    _wait_until(look, f"{words} to start")
+    return found[0]
