@@ -16,7 +16,7 @@ import engine
 configfile: "params.yaml"
 
 
-PARAMS = engine.params(workflow, config)
+PARAMS = engine.params(workflow)
 CORES = workflow.cores  # a job that takes them all has the machine to itself
 GPUS = engine.gpus(workflow)
 MODELS = list(PARAMS.models)

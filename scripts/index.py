@@ -13,9 +13,9 @@ def main(args):
     table, passed_over = build_index(args.zip, args.split)
     if args.receipt:
         receipt = read_json(args.receipt)
+        if (receipt.get("split"), receipt.get("bytes")) != (args.split, args.zip.stat().st_size):
+            raise ReidError(f"{args.receipt}: is not the receipt of {args.zip} as it is now; download it again")
         digest = receipt["sha256"]
-        if receipt["bytes"] != args.zip.stat().st_size:
-            raise ReidError(f"{args.zip}: has changed since {args.receipt} was written; download it again")
     else:
         digest = sha256(args.zip)
     for kind, count in sorted(passed_over.items()):

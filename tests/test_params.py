@@ -385,3 +385,10 @@ def test_every_parameter_is_described_or_says_it_by_its_name():
         for name, field in section.model_fields.items():
             is_section = any(other.__name__ in str(field.annotation) for other in sections)
             assert field.description or is_section or name in obvious, f"{section.__name__}.{name}"
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("embed:\n  batch: 1\n  batch: 2\n")
+    with pytest.raises(ReidError, match="batch stands twice"):
+        read_params(path)

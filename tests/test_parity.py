@@ -41,7 +41,9 @@ def files():
 def rules():
     """Snakemake's rules by name."""
     with SnakemakeApi() as api:
-        workflow = api.workflow(resource_settings=ResourceSettings(cores=8), snakefile=ROOT / "Snakefile", workdir=ROOT)
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=8), snakefile=ROOT / "Snakefile", workdir=ROOT
+        )
         return {rule.name: rule for rule in workflow._workflow.rules}
 
 

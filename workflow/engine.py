@@ -9,12 +9,12 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from reid.errors import ReidError
-from reid.params import check_params
+from reid.params import read_params
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 
-def params(workflow, config):
+def params(workflow):
     """Check ``params.yaml`` and refuse a second configuration.
 
     Also tells the jobs which process runs them, so that they end with it.
@@ -29,7 +29,7 @@ def params(workflow, config):
         )
     os.environ["REID_ENGINE_PID"] = str(os.getpid())
     try:
-        return check_params(config)
+        return read_params()
     except ReidError as error:
         raise WorkflowError(str(error)) from None
 

@@ -49,7 +49,7 @@ def replacing(path):
 def write_json(path, content):
     """Write ``content`` as JSON: the same content gives the same bytes. Keys keep their order."""
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path):

@@ -219,6 +219,16 @@ def check_params(content, path="params.yaml"):
     return params
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error; PyYAML would let the last one win."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_params(path="params.yaml"):
     """Read and check a parameter file.
 
@@ -226,7 +236,7 @@ def read_params(path="params.yaml"):
         ReidError: the file is missing, is no YAML, or :func:`check_params` refuses it.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
         raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
