@@ -1,9 +1,6 @@
 """The two engines resolve the same pipeline: rules, commands, inputs, outputs, parameters, code."""
 
-import csv
 import re
-import subprocess
-import sys
 from modulefinder import ModuleFinder
 from pathlib import Path
 
@@ -11,17 +8,12 @@ import pytest
 import yaml
 from dvc.repo import Repo
 from snakemake.api import SnakemakeApi
-from snakemake.settings.types import ResourceSettings
+from snakemake.settings.types import DAGSettings, ResourceSettings
 
 import engine
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = "snakemake --cores 8 --allowed-rules"
-
-
-def snakemake(*arguments):
-    command = [sys.executable, "-m", "snakemake", "--cores", "8", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +23,35 @@ def stages():
 
 
 @pytest.fixture(scope="module")
-def files():
-    """Snakemake's outputs, resolved: path to (rule, inputs)."""
-    rows = csv.DictReader(snakemake("--detailed-summary", "submission").splitlines(), delimiter="\t")
-    return {row["output_file"]: (row["rule"], set(row["input-file(s)"].split(","))) for row in rows}
+def workflow():
+    """Snakemake's workflow with the whole graph of jobs for the target ``submission``."""
+    with SnakemakeApi() as api:
+        found = api.workflow(resource_settings=ResourceSettings(cores=8), snakefile=ROOT / "Snakefile", workdir=ROOT)
+        found.dag(DAGSettings(targets={"submission"}, forceall=True))
+        found._workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
+        found._workflow._build_dag()
+        return found._workflow
 
 
 @pytest.fixture(scope="module")
-def rules():
+def rules(workflow):
     """Snakemake's rules by name."""
-    with SnakemakeApi() as api:
-        workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=8), snakefile=ROOT / "Snakefile", workdir=ROOT
-        )
-        return {rule.name: rule for rule in workflow._workflow.rules}
+    return {rule.name: rule for rule in workflow.rules}
+
+
+@pytest.fixture(scope="module")
+def files(workflow):
+    """Snakemake's outputs, resolved: path to (rule, inputs, parameters, all outputs of its job)."""
+    return {
+        str(path): (job.rule.name, {str(i) for i in job.input}, list(job.params), frozenset(map(str, job.output)))
+        for job in workflow.dag.jobs
+        for path in job.output
+    }
 
 
 def outputs_of(files, stage):
     rule, _, model = stage.partition("@")
-    return {path for path, (name, _) in files.items() if name == rule and (not model or model in path.split("/"))}
+    return {path for path, (name, *_) in files.items() if name == rule and (not model or model in path.split("/"))}
 
 
 def test_every_rule_is_a_stage_and_every_stage_a_rule(rules, stages):
@@ -75,8 +77,8 @@ def test_a_stage_runs_its_rule_for_its_outputs(stages, files):
         assert stage.cmd.startswith(RUN) and rule == name.split("@")[0]
         targets = targets.split()
         # one target for each of the rule's jobs, and together they make all outputs
-        jobs = {frozenset(files[path][1]) for path in outputs_of(files, name)}
-        assert {frozenset(files[path][1]) for path in targets} == jobs and len(targets) == len(jobs), name
+        jobs = {files[path][3] for path in outputs_of(files, name)}
+        assert {files[path][3] for path in targets} == jobs and len(targets) == len(jobs), name
 
 
 def test_a_stage_has_its_rules_inputs(stages, files, rules):
@@ -88,7 +90,7 @@ def test_a_stage_has_its_rules_inputs(stages, files, rules):
         assert declared == inputs | {str(rule_file)}, f"{name}: correct its deps in dvc.yaml"
 
 
-def test_a_stage_has_its_rules_parameters(stages, rules):
+def test_a_stage_has_its_rules_parameters(stages, files):
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
 
     def value(key):
@@ -98,11 +100,9 @@ def test_a_stage_has_its_rules_parameters(stages, rules):
         return found
 
     for name, stage in stages.items():
-        rule, _, model = name.partition("@")
-        wildcards = type("Wildcards", (), {"model": model})
-        taken = [v(wildcards) if callable(v) else v for v in rules[rule].params]
         keys = [key for dep in stage.deps for key in getattr(dep, "params", [])]
-        assert [value(key) for key in keys] == taken, name
+        for path in outputs_of(files, name):
+            assert files[path][2] == [value(key) for key in keys], name
 
 
 def test_embeddings_of_every_model_go_into_the_distances(files):
@@ -113,7 +113,10 @@ def test_embeddings_of_every_model_go_into_the_distances(files):
             assert f"results/embeddings/{model}/{split}.npy" in inputs
 
 
-@pytest.mark.parametrize("script", "download index thumbnails train embed distances evaluate rank".split())
+SCRIPTS = ["download", "index", "thumbnails", "train", "embed", "distances", "evaluate", "rank"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_declared_code_is_all_that_a_script_imports(script):
     finder = ModuleFinder(path=[str(ROOT / "scripts")])  # nothing but the project's own modules is found
     finder.run_script(str(ROOT / "scripts" / f"{script}.py"))
@@ -122,9 +125,8 @@ def test_declared_code_is_all_that_a_script_imports(script):
     assert f"scripts/{script}.py" in imported and "scripts/reid/errors.py" in imported
 
 
-def test_the_graph_in_the_readme_is_the_workflow():
+def test_the_graph_in_the_readme_is_the_workflow(workflow):
     drawn = re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    names = dict(re.findall(r"(id\d+)\[(\w+)\]", graph := snakemake("--rulegraph", "mermaid-js", "submission")))
-    edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", graph)}
+    edges = {(d.rule.name, job.rule.name) for job in workflow.dag.jobs for d in workflow.dag.dependencies[job]}
     assert len(edges) > 10
     assert set(re.findall(r"(\w+) --> (\w+)", drawn)) == edges

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from dvc.repo import Repo
+
 from reid import cli
 from reid.errors import ReidError
 from reid.params import read_params
