@@ -11,7 +11,7 @@ submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
 
 test: .venv/ready
-	$(ACTIVE) pytest
+	$(ACTIVE) pytest -n 2 --dist loadfile
 
 lint: .venv/ready
 	$(ACTIVE) ruff check . && ruff format --check .
@@ -37,5 +37,5 @@ requirements: .venv/ready
 .venv/ready: envs/bootstrap.txt envs/requirements.txt
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.txt
-	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r envs/requirements.txt
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r envs/requirements.txt
 	touch $@
