@@ -12,18 +12,27 @@ from reid import params as params_module
 from reid.errors import ReidError
 from reid.params import Params, check_params, model_params, read_params
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
+ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "params.yaml"
+FILES = [PARAMS, *sorted((ROOT / "recipes").glob("*.yaml"))]
 SHA = "0123456789abcdef" * 4
+
+
+def two_models():
+    whole = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    shipped = [
+        model for path in FILES for model in yaml.safe_load(path.read_text(encoding="utf-8"))["models"].values()
+    ]
+    models = {model["sampler"]["kind"]: model for model in shipped if model["loss"]["triplet"]}
+    models["actions"]["loss"]["softmax"] = dict(models["identity"]["loss"]["softmax"])
+    whole["models"] = {"one": models["identity"], "two": models["actions"]}
+    return whole
 
 
 @pytest.fixture
 def content():
     """What params.yaml holds, with one model of each sampler under fixed names."""
-    whole = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    models = {model["sampler"]["kind"]: model for model in whole["models"].values()}
-    whole["models"] = copy.deepcopy({"one": models["identity"], "two": models["actions"]})
-    whole["distances"]["models"] = None
-    return whole
+    return copy.deepcopy(two_models())
 
 
 def at(content, place):
@@ -60,16 +69,8 @@ def places(content, prefix=""):
             yield from places(value, f"{prefix}{key}.")
 
 
-def shipped():
-    """Places of the fixture above, for parametrising; the dictionaries with free keys have no fixed ones."""
-    whole = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    models = {model["sampler"]["kind"]: model for model in whole["models"].values()}
-    whole["models"] = {"one": models["identity"], "two": models["actions"]}
-    whole["download"]["sha256"] = {}
-    return dict(places(whole))
-
-
-SHIPPED = shipped()
+# Places of the fixture above, for parametrising.
+SHIPPED = dict(places(two_models()))
 SECTIONS = [p for p, value in SHIPPED.items() if isinstance(value, dict) and p not in ("models", "download.sha256")]
 KINDS = ("models.one.sampler.kind", "models.two.sampler.kind")
 
@@ -77,9 +78,10 @@ KINDS = ("models.one.sampler.kind", "models.two.sampler.kind")
 # ---- what passes
 
 
-def test_params_of_the_repository_pass():
-    params = read_params(PARAMS)
-    assert params.model_dump() == Params.model_validate(yaml.safe_load(PARAMS.read_text())).model_dump()
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_params_and_recipes_of_the_repository_pass(path):
+    params = read_params(path)
+    assert params.model_dump() == Params.model_validate(yaml.safe_load(path.read_text())).model_dump()
     assert params.fused() and set(params.fused()) <= set(params.models)
 
 
