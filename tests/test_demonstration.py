@@ -1,0 +1,54 @@
+"""The demonstration learns: the parameters of the repository, from the synthetic matches to the score of valid."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reid.distances import Pairs, action_distances, group_actions
+from reid.embedding import embed
+from reid.index import build_index, column
+from reid.metrics import rank, score
+from reid.params import read_params
+from reid.synthetic import make_split
+from reid.thumbnails import build_store, open_store
+from reid.training import train
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.slow
+def test_training_doubles_chance_and_beats_the_untrained_network(tmp_path):
+    params = read_params(ROOT / "params.yaml")
+    (name, model), *_ = params.models.items()
+    synthetic, size = params.download.synthetic, params.thumbnails
+    tables, stores = {}, {}
+    for split in ("train", "valid"):
+        zip_path = tmp_path / f"{split}.zip"
+        make_split(zip_path, split, getattr(synthetic.actions, split), synthetic.seed, threads=2, progress=False)
+        tables[split], _ = build_index(zip_path, split)
+        path = tmp_path / f"{split}.npy"
+        build_store(zip_path, tables[split], path, size.height, size.width, size.interpolation, 2, progress=False)
+        stores[split] = open_store(path)
+
+    person = column(tables["valid"], "person_uid")
+    actions = group_actions(tables["valid"])
+
+    def scored(network):
+        embeddings = embed(network, stores["valid"], params.embed, progress=False)
+        parts = [
+            (np.repeat(a.query, len(a.gallery)), np.tile(a.gallery, len(a.query)), d.ravel())
+            for a, d in zip(actions, action_distances([embeddings], actions, params.distances.metric), strict=True)
+        ]
+        query, gallery, distance = map(np.concatenate, zip(*parts, strict=True))
+        ranked = rank(Pairs(query, gallery, np.zeros_like(query), distance))
+        return score(person[ranked.query] == person[ranked.gallery], ranked.start)
+
+    def learned(epochs):
+        changed = model.model_copy(update={"epochs": epochs})
+        return scored(train(tables["train"], stores["train"], changed, progress=False))
+
+    untrained, trained = learned(0), learned(model.epochs)
+    assert trained["mAP"] >= 2 * trained["chance"]["mAP"], name
+    assert trained["mAP"] > untrained["mAP"] + 0.1, name
+    assert trained["rank-1"] > untrained["rank-1"] + 0.1, name
