@@ -4,6 +4,7 @@ import ast
 import fcntl
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -17,7 +18,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 def params(workflow):
     """Check ``params.yaml`` and refuse a second configuration.
 
-    Also tells the jobs which process runs them, so that they end with it.
+    Also tells the jobs which process runs them, so that they end with it, and lets them use its Python.
 
     Raises:
         WorkflowError: a parameter is wrong, or the command line brought its own.
@@ -28,6 +29,7 @@ def params(workflow):
             "--configfile, edit params.yaml, copy a recipe over it, or use: dvc exp run -S SECTION.KEY=VALUE"
         )
     os.environ["REID_ENGINE_PID"] = str(os.getpid())
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     try:
         return read_params()
     except ReidError as error:
