@@ -5,7 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt graph requirements
+.PHONY: submission test lint record adopt requirements
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
@@ -20,19 +20,17 @@ lint: .venv/ready
 
 # After `snakemake`: enter what it made into DVC's ledger (dvc.lock) and cache.
 record: .venv/ready
-	$(ACTIVE) dvc commit --force
+	$(ACTIVE) python workflow/ledger.py record
 
 # After `dvc pull`, `dvc checkout` or `dvc exp apply`: tell Snakemake that what DVC restored is up to date.
 adopt: .venv/ready
-	$(ACTIVE) python workflow/adopt.py
+	$(ACTIVE) python workflow/ledger.py adopt
 
-graph: .venv/ready
-	$(ACTIVE) python workflow/graph.py docs/graph.svg
-
+# After a change of envs/*.in; pins that still fit stay, UPGRADE=--upgrade takes the newest.
 requirements: .venv/ready
-	$(ACTIVE) cd envs && for name in requirements bootstrap; do \
-	  uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	    -c requirements.txt $$name.in -o $$name.txt; done
+	$(ACTIVE) cd envs && compile="uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
+	  --python-version 3.11 $(UPGRADE)" && \
+	  $$compile requirements.in -o requirements.txt && $$compile -c requirements.txt bootstrap.in -o bootstrap.txt
 
 .venv/ready: envs/bootstrap.txt envs/requirements.txt
 	$(PYTHON) -m venv --clear .venv

@@ -12,11 +12,12 @@ sys.path[:0] = [
 
 import engine
 
+PARAMS = engine.params(workflow)
+
 
 configfile: "params.yaml"
 
 
-PARAMS = engine.params(workflow)
 CORES = workflow.cores  # a job that takes them all has the machine to itself
 GPUS = engine.gpus(workflow)
 MODELS = list(PARAMS.models)

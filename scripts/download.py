@@ -7,6 +7,7 @@ challenge_bbox_info.json, the hidden labels of its challenge, beside the zip.
 from pathlib import Path
 
 from reid import cli
+from reid.errors import ReidError
 from reid.filenames import SPLITS
 from reid.files import write_json
 from reid.params import read_params
@@ -19,16 +20,20 @@ def main(args):
     params = read_params(args.params).download
     pin = params.sha256.get(args.split)
     labels = args.out.parent / "challenge_bbox_info.json"
-    if args.split == "challenge":
-        labels.unlink(missing_ok=True)  # those of an earlier source
     if params.source == "synthetic":
         actions = getattr(params.synthetic.actions, args.split)
         make_split(args.out, args.split, actions, params.synthetic.seed, labels, args.threads)
-        receipt = {**check_zip(args.out, args.split, pin), "source": "synthetic"}
+        try:
+            receipt = {**check_zip(args.out, args.split, pin), "source": "synthetic"}
+        except ReidError:
+            args.out.unlink()  # it is not the pinned one
+            raise
     elif params.source == "soccernet":
         receipt = from_soccernet(args.split, args.out, args.work, pin)
     else:
         receipt = from_local(args.split, args.out, params.path, pin)
+    if args.split == "challenge" and params.source != "synthetic":
+        labels.unlink(missing_ok=True)  # those of an earlier source
     write_json(args.receipt, receipt)
 
 

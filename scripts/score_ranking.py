@@ -10,6 +10,8 @@ from reid.ranking import check, matches, read_boxes, read_ranking
 
 
 def main(args):
+    if min(args.ranks) < 1:
+        raise ReidError(f"--ranks {min(args.ranks)}: the first rank is 1")
     boxes = read_boxes(args.labels)
     if not boxes.labelled:
         raise ReidError(f"{args.labels}: has no labels (the challenge's are hidden); use scripts/check_ranking.py")

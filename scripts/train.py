@@ -9,6 +9,7 @@ import torch
 from dvclive import Live
 
 from reid import cli, compute, networks
+from reid.files import replacing
 from reid.index import read_index
 from reid.params import model_params, read_params
 from reid.thumbnails import open_store
@@ -42,8 +43,13 @@ def main(args):
             speed.next_step()
 
         network = train(table, store, params, on_epoch, checkpoint)
+    if not params.epochs:  # curves of no points
+        for name in ("loss", "learning_rate"):
+            with replacing(args.curves / f"plots/metrics/{name}.tsv") as partial:
+                partial.write_text(f"step\t{name}\n")
     networks.save(args.out, network, params)
     checkpoint.remove()
+    (args.speed / "metrics.json").unlink(missing_ok=True)  # dvc plots would take it for a curve
 
 
 if __name__ == "__main__":

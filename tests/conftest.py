@@ -18,7 +18,6 @@ GAMES = (
 
 def picture(height, width, seed, mode="RGB"):
     """Bytes of a PNG of noise."""
-    channels = {"RGB": (3,), "RGBA": (4,), "L": (), "P": ()}[mode]
     rng = np.random.default_rng(seed)
     channels = {"RGB": (3,), "RGBA": (4,), "L": (), "P": ()}[mode]
     made = Image.fromarray(rng.integers(0, 256, (height, width, *channels), np.uint8))

@@ -1,4 +1,4 @@
-"""The demonstration learns: the parameters of the repository, from the synthetic matches to the score of valid."""
+"""The demonstration learns: the parameters of a fresh clone, from the synthetic matches to the score of valid."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.mark.slow
 def test_training_doubles_chance_and_beats_the_untrained_network(tmp_path):
-    params = read_params(ROOT / "params.yaml")
+    params = read_params(ROOT / "recipes/demo.yaml")
     (name, model), *_ = params.models.items()
     synthetic, size = params.download.synthetic, params.thumbnails
     tables, stores = {}, {}

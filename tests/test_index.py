@@ -556,7 +556,7 @@ def test_all_kinds_of_problems_come_in_one_message(tiny_split, make_zip):
     tiny.labels = tiny.make_labels()
     tiny.labels["gallery"]["0"]["height"] = 1
     members = tiny.members() | {"valid/query/x.png": b"", "valid/0-0-1x1.png": b""}
-    members[f"valid/query/{tiny.boxes[0]['relative_path']}/9-9-999-0-Main_referee-7-a-1x1.png"] = b""
+    members[f"valid/query/{tiny.boxes[0]['relative_path']}/9-9-999-0-Main_referee-7-a-1x1.png"] = bytes(60)
     fails(
         make_zip(members),
         "valid",
@@ -568,6 +568,12 @@ def test_all_kinds_of_problems_come_in_one_message(tiny_split, make_zip):
         "Fetch or pack the zip again",
         problems=5,
     )
+
+
+def test_an_empty_picture_is_refused(tiny_split, make_zip):
+    members = tiny_split("valid").members()
+    name = next(name for name in members if name.endswith(".png"))
+    fails(make_zip(members | {name: b""}), "valid", f"{name}: has 0 bytes, which is no picture")
 
 
 @pytest.mark.parametrize("bad, more", [(19, None), (20, None), (21, 1), (70, 50)])

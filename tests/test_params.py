@@ -13,8 +13,8 @@ from reid.errors import ReidError
 from reid.params import Params, check_params, model_params, read_params
 
 ROOT = Path(__file__).parents[1]
-PARAMS = ROOT / "params.yaml"
-FILES = [PARAMS, *sorted((ROOT / "recipes").glob("*.yaml"))]
+PARAMS = ROOT / "recipes/demo.yaml"
+FILES = [ROOT / "params.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))]
 SHA = "0123456789abcdef" * 4
 
 

@@ -27,7 +27,9 @@ def workflow():
     """Snakemake's workflow with the whole graph of jobs for the target ``submission``."""
     with SnakemakeApi() as api:
         found = api.workflow(resource_settings=ResourceSettings(cores=8), snakefile=ROOT / "Snakefile", workdir=ROOT)
-        found.dag(DAGSettings(targets={"submission"}, forceall=True))
+        models = yaml.safe_load((ROOT / "params.yaml").read_text())["models"]
+        embeddings = {f"results/embeddings/{m}/{s}.npy" for m in models for s in ("valid", "test", "challenge")}
+        found.dag(DAGSettings(targets={"submission", *embeddings}, forceall=True))
         found._workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
         found._workflow._build_dag()
         return found._workflow
@@ -105,11 +107,12 @@ def test_a_stage_has_its_rules_parameters(stages, files):
             assert files[path][2] == [value(key) for key in keys], name
 
 
-def test_embeddings_of_every_model_go_into_the_distances(files):
+def test_embeddings_of_every_fused_model_go_into_the_distances(files):
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    fused = content["distances"]["models"] or content["models"]
     for split in ("valid", "test", "challenge"):
         inputs = files[f"results/distances/{split}.parquet"][1]
-        for model in content["models"]:
+        for model in fused:
             assert f"results/embeddings/{model}/{split}.npy" in inputs
 
 

@@ -1,6 +1,6 @@
 """Whole runs of the pipeline in fresh clones, by both engines, on a very small synthetic data set.
 
-Slow, because every job starts Python and imports PyTorch; the tests of one class share a clone and run in order.
+Slow, because every job starts Python and imports PyTorch; the tests share two clones and run in order.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ MODEL = {
     "loss": {"triplet": {"weight": 1.0, "margin": 0.3}, "softmax": None},
     "optimiser": {"kind": "adam", "learning_rate": 0.0003, "weight_decay": 0.0},
     "schedule": {"kind": "step", "milestones": [], "gamma": 0.1},
-    "epochs": 1,
+    "epochs": 3,
     "precision": "fp32",
     "threads": 1,
 }
@@ -103,17 +103,22 @@ class Clone:
 def by_snakemake(tmp_path_factory):
     """Run by Snakemake and killed three times on the way: the tests compare it with a run that was not."""
     clone = Clone(tmp_path_factory.mktemp("snakemake"))
-    for job, target in (
-        ("download.py --split train", "data/raw/train.zip"),
-        ("thumbnails.py --zip data/raw/train.zip", "data/thumbnails/train.npy"),
-        ("train.py", "results/models/small/model.safetensors"),
+    for half, target in (
+        ("data/raw/.train.zip.partial", "data/raw/train.zip"),
+        ("data/thumbnails/.train.npy.partial", "data/thumbnails/train.npy"),
+        ("results/training/small/plots/metrics/loss.tsv", "results/models/small/model.safetensors"),
     ):
         run = clone.start("snakemake", "--cores", "8", "submission")
-        pid = _wait_for_job(clone, job)
-        os.kill(run.pid, signal.SIGKILL)  # Snakemake alone: its job must notice
+        _wait_until((clone.folder / half).exists, f"{half} to be written")
+        os.killpg(run.pid, signal.SIGKILL)  # Snakemake, the job and its workers: half the work is left behind
         run.wait()
-        _wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"{job} to end with its engine")
-        assert not (clone.folder / target).exists()
+        assert (clone.folder / half).exists() and not (clone.folder / target).exists()
+    # Snakemake alone: its job must notice, or the next run would start a second one beside it
+    run = clone.start("snakemake", "--cores", "8", "submission")
+    pid = _wait_for_job(clone, "train.py")
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    _wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the training to end with its engine")
     clone.run("snakemake", "--cores", "8", "submission")
     return clone
 
@@ -161,7 +166,7 @@ def test_both_engines_make_the_same_bytes_also_after_kills(by_snakemake, by_dvc)
 
 
 def test_a_recorded_run_leaves_dvc_nothing_to_do(by_snakemake):
-    by_snakemake.run("dvc", "commit", "--force")
+    by_snakemake.run("python", "workflow/ledger.py", "record")
     assert "up to date" in by_snakemake.run("dvc", "repro")
 
 
@@ -192,8 +197,16 @@ def test_experiments_differ_and_the_first_can_be_taken_up_again(by_dvc):
     assert "evaluate.ranks" in json.dumps(params)
     by_dvc.run("dvc", "exp", "apply", "few")
     assert yaml.safe_load((by_dvc.folder / "params.yaml").read_text())["evaluate"]["ranks"] == [1, 2]
-    by_dvc.run("python", "workflow/adopt.py")
+    by_dvc.run("python", "workflow/ledger.py", "adopt")
     assert by_dvc.would_run() == {}
+
+
+def test_an_outdated_run_is_not_recorded(by_dvc):
+    by_dvc.params["embed"]["batch"] = 7
+    by_dvc.write_params()
+    said = by_dvc.run("python", "workflow/ledger.py", "record", fails=True)
+    assert "Snakemake would still run something" in said
+    assert "embed@small" in by_dvc.run("dvc", "status")
 
 
 def test_a_second_configuration_is_refused(by_snakemake):
@@ -210,10 +223,10 @@ def test_a_wrong_parameter_is_one_clear_error(by_snakemake):
 
 
 def _wait_until(condition, what, seconds=120):
-    for _ in range(int(seconds / 0.02)):
+    for _ in range(int(seconds / 0.002)):
         if condition():
             return
-        time.sleep(0.02)
+        time.sleep(0.002)
     raise AssertionError(f"waited {seconds} s for {what}")
 
 

@@ -62,11 +62,11 @@ def members(split):
         for idx, (action, person) in boxes.items():
             if split == "challenge":
                 name = format_name(Thumbnail(idx, action, None, None, None, None, None, 20, 10))
-                yield f"{split}/{role}/{name}", b"no picture is decoded here"
+                yield f"{split}/{role}/{name}", b"no picture is decoded here" * 3
             else:
                 label = (person, 5, "Player_team_left", "7", "003r001_00")
                 name = format_name(Thumbnail(idx, action, *label, 20, 10))
-                yield f"{split}/{role}/{GAME}/{action}/{name}", b"no picture is decoded here"
+                yield f"{split}/{role}/{GAME}/{action}/{name}", b"no picture is decoded here" * 3
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +335,7 @@ def test_boxes_without_labels_have_none(labels, form):
 def test_training_split_has_no_queries_to_rank(tmp_path):
     label = (1, 0, 0, 0, "Main_referee", "None", "000r000_00")
     name = f"train/{GAME}/0/{format_name(Thumbnail(*label, 20, 10))}"
-    pack(tmp_path / "train.zip", [(name, b"")])
+    pack(tmp_path / "train.zip", [(name, bytes(60))])
     table, _ = build_index(tmp_path / "train.zip", "train")
     write_index(tmp_path / "train.parquet", table, "train", "0" * 64)
     write(tmp_path / "train_bbox_info.json", {"0": {"bbox_idx": 0, "action_idx": 0, "person_uid": 0}})

@@ -1,15 +1,17 @@
 """What the Snakefile needs of Python: checked parameters, the code of a script, one run at a time."""
 
 import ast
+import contextlib
 import fcntl
 import os
-import shutil
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from reid.errors import ReidError
+from reid.filenames import SPLITS
 from reid.params import read_params
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -67,10 +69,16 @@ def code(script):
 
 
 def forget_other_models(models):
-    """Remove embeddings of models that ``params.yaml`` no longer has: DVC sees their folder as a whole."""
-    for folder in Path("results/embeddings").glob("*/"):
-        if folder.name not in models:
-            shutil.rmtree(folder)
+    """Remove embeddings of models that ``params.yaml`` no longer has: DVC sees their folder as a whole.
+
+    Only files that the pipeline made are removed; they are made again from the checkpoint, which stays.
+    """
+    for path in sorted(Path("results/embeddings").glob("*/*.npy")):
+        if path.parent.name not in models and path.stem in SPLITS:
+            logger.info(f"{path}: removed, params.yaml has no model {path.parent.name}")
+            path.unlink()
+            with contextlib.suppress(OSError):  # something else is in it
+                path.parent.rmdir()
 
 
 def claim():

@@ -65,6 +65,9 @@ def group_actions(table):
 
     Returns:
         list of Action, in order of action_idx; actions without a query are left out, for nothing is asked of them.
+
+    Raises:
+        ReidError: there is no query at all (the training split has none).
     """
     action = column(table, "action_idx")
     is_query = np.asarray(table["role"].to_numpy(zero_copy_only=False) == "query")
@@ -75,6 +78,8 @@ def group_actions(table):
         queries = int(is_query[rows].sum())
         if queries:
             groups.append(Action(int(action[rows[0]]), rows[:queries], rows[queries:]))
+    if not groups:
+        raise ReidError("the index has no queries; distances are measured in valid, test and challenge")
     return groups
 
 
@@ -90,15 +95,31 @@ def action_distances(embeddings, actions, metric):
     Yields:
         float64 array, queries x gallery boxes, one per action. Equal embeddings have equal distances to the bit,
         because each pair is computed by itself.
+
+    Raises:
+        ReidError: a distance is not a number.
     """
     for action in actions:
-        yield sum(
+        total = sum(
             cdist(e[action.query].astype(np.float64), e[action.gallery].astype(np.float64), metric) for e in embeddings
-        ) / len(embeddings)
+        )
+        if not np.isfinite(total).all():
+            raise ReidError(
+                f"action {action.action_idx}: a {metric} distance is not a number; an embedding of zeros has no "
+                "direction: use distances.metric: euclidean, or train again"
+            )
+        yield total / len(embeddings)
 
 
 def write_distances(path, table, actions, distances):
-    """Write the distances of a split; a row group of one file per split, not a file per action."""
+    """Write the distances of a split: one file with a row per action.
+
+    Args:
+        path: the Parquet file to make.
+        table: the index (column bbox_idx).
+        actions: list of Action.
+        distances: list of float64 arrays, queries x gallery boxes, one per action.
+    """
     bbox = column(table, "bbox_idx")
 
     def lists(arrays, kind):

@@ -41,7 +41,7 @@ def replacing(path):
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ReidError(f"{path}: the disk is full or a quota used up; free some space and run again") from error
-        if isinstance(error, PermissionError) and str(error.filename) == str(partial):
+        if isinstance(error, OSError) and str(error.filename) in (str(partial), str(path)):
             raise ReidError(f"{path}: cannot be written ({error.strerror})") from error
         raise
 

@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
         ("crc", pa.uint32()),
     ]
 )
+_SMALLEST_PNG = 57  # bytes: signature, header and end with nothing between
 _LEVELS = ("championship", "season", "game", "action")
 
 
@@ -115,6 +116,8 @@ def build_index(zip_path, split):
                     raise ValueError("has no labels in its name, but only the challenge has none")
                 if not labelled and thumbnail.person_uid is not None:
                     raise ValueError("has labels in its name, but those of the challenge are hidden")
+                if info.file_size < _SMALLEST_PNG:
+                    raise ValueError(f"has {info.file_size} bytes, which is no picture")
                 if info.flag_bits & 1:
                     raise ValueError("is encrypted; pack the zip without a password")
                 if info.compress_type not in (0, 8):

@@ -184,7 +184,7 @@ def save(path, network, params):
     # one metadata key only: safetensors does not promise an order for several
     metadata = {"model": json.dumps(params.model_dump(), sort_keys=True)}
     with replacing(path) as partial:
-        safetensors.torch.save_file(arrays, partial, metadata)
+        partial.write_bytes(safetensors.torch.save(arrays, metadata))
 
 
 def load(path):

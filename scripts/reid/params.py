@@ -99,7 +99,7 @@ class Loss(Section):
 
 
 class Optimiser(Section):
-    kind: Literal["adam", "adamw", "sgd"]
+    kind: Literal["adam", "adamw", "sgd"] = Field(description="sgd has a momentum of 0.9, as the dev kit's")
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
 
@@ -157,7 +157,7 @@ class Params(Section):
     evaluate: Evaluate
 
     def fused(self):
-        """Names of the models whose distances count, in the order of ``models``."""
+        """Names of the models whose distances are averaged, in the order of ``models``, which is that of the sum."""
         return [name for name in self.models if self.distances.models is None or name in self.distances.models]
 
 
@@ -174,6 +174,9 @@ def _truth_values(content, place=()):
     elif isinstance(content, dict):
         for key, value in content.items():
             yield from _truth_values(value, (*place, str(key)))
+    elif isinstance(content, list):
+        for value in content:
+            yield from _truth_values(value, place)
 
 
 def check_params(content, path="params.yaml"):

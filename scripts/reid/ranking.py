@@ -13,7 +13,7 @@ import numpy as np
 
 from reid.archive import member_name, open_zip
 from reid.errors import ReidError, summarise
-from reid.filenames import SPLITS, parse_name
+from reid.filenames import SPLITS, is_clutter, parse_name
 from reid.files import replacing
 from reid.index import build_index, column, read_bbox_info, read_index
 from reid.metrics import Ranked
@@ -72,7 +72,7 @@ def _split_of(path):
             name = member_name(info)
             if name.split("/")[0] in SPLITS:
                 return name.split("/")[0]
-            if name.endswith(".png") and not name.startswith("__MACOSX"):
+            if name.endswith(".png") and not is_clutter(name):
                 try:
                     labelled = parse_name(name.rsplit("/", 1)[-1]).person_uid is not None
                 except ValueError:

@@ -29,8 +29,14 @@ _ACCESS = f"Request access at {DATASET}, log in with `hf auth login` and run aga
 _NETWORK = "Check the connection and the proxy (and that HF_HUB_OFFLINE is not set) and run again."
 # By name, because SoccerNet and huggingface_hub have changed their HTTP library (urllib, requests, httpx, httpx2).
 _NETWORK_ERRORS = {
-    *("ConnectionError", "TimeoutError", "gaierror", "URLError", "Timeout", "TransportError"),
-    *("LocalEntryNotFoundError", "OfflineModeIsEnabled"),
+    "ConnectionError",
+    "LocalEntryNotFoundError",
+    "OfflineModeIsEnabled",
+    "Timeout",
+    "TimeoutError",
+    "TransportError",
+    "URLError",
+    "gaierror",
 }
 
 

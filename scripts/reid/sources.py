@@ -155,7 +155,7 @@ def _pictures(names, split, label):
     counts = dict.fromkeys(split_roles(split), 0)
     misplaced = []
     for name in names:
-        if not name.endswith(".png") or is_clutter(name):
+        if not name.lower().endswith(".png") or is_clutter(name):
             continue
         first, below, _ = name.removeprefix(f"{split}/").partition("/")
         if split == "train" and first not in SPLITS + ROLES:
@@ -212,7 +212,7 @@ def _pack_tree(tree, split, path, pin, progress):
                 passed.append(inside)
             elif entry.is_dir():
                 visit(folder / entry.name, inside, above | {here})
-            elif entry.name.endswith(".png") or inside in labels:
+            elif entry.name.lower().endswith(".png") or inside in labels:
                 members[inside] = folder / entry.name
             else:
                 passed.append(inside)

@@ -20,7 +20,7 @@ rule train:
         "logs/train/{model}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: CORES // GPUS
+    threads: max(1, CORES // GPUS)
     resources:
         gpu=1,
     params:
@@ -45,7 +45,7 @@ rule embed:
         "logs/embed/{model}/{split}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: CORES // GPUS
+    threads: max(1, CORES // GPUS)
     resources:
         gpu=1,
     params:
