@@ -137,7 +137,7 @@ def test_all_damaged_pictures_are_named_and_nothing_is_left(tmp_path, make_zip, 
     names = [member(i, 20, 10) for i in range(100)]
     members = {name: make_png(20, 10, i) for i, name in enumerate(names)}
     marked = make_png(20, 10, 999)
-    members[names[1]] = b"<html>not found</html>"
+    members[names[1]] = b"<html>not found</html>" * 3
     members[names[2]] = members[names[2]][:-60]
     members[names[70]] = make_png(10, 20, 70)
     members[names[71]] = marked

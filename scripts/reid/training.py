@@ -1,6 +1,7 @@
 """Training of one model on the thumbnails of the training split."""
 
 import time
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,7 +175,10 @@ class Trainer:
             raise ReidError(f"epoch {self.epoch + 1}: the loss is {means['loss']}; lower optimiser.learning_rate")
         rate = self.optimiser.param_groups[0]["lr"]
         self.history.append(Step(means, rate, sum(map(len, self.batches)), self.seconds))
-        self.schedule.step()
+        with warnings.catch_warnings():
+            # a training that was restored at the end of an epoch has not stepped in this process
+            warnings.filterwarnings("ignore", "Detected call of .lr_scheduler.step")
+            self.schedule.step()
         self.epoch, self.batch, self.sums, self.seconds = self.epoch + 1, 0, {}, 0.0
         self.draw()
         return self.history[-1]
