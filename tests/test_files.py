@@ -283,11 +283,11 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     process = script(
         tmp_path,
         """
-        import time
+        import os, time
         from reid import parallel
 
         def work(number):
-            print("working", flush=True)
+            os.write(1, b"working\\n")  # in one piece, for two workers write
             time.sleep(60)
 
         parallel.cores = lambda: 2
