@@ -8,12 +8,12 @@ from reid.files import replacing, write_json
 from reid.index import read_index
 from reid.metrics import cmc, rank, score
 from reid.params import read_params
-from reid.ranking import boxes_of_index, check, matches, ranking_of
+from reid.ranking import BOX_COLUMNS, boxes_of_index, check, matches, ranking_of
 
 
 def main(args):
     params = read_params(args.params).evaluate
-    table, about = read_index(args.index)
+    table, about = read_index(args.index, BOX_COLUMNS)
     boxes = boxes_of_index(table, args.index)
     ranking = ranking_of(rank(read_distances(args.distances)))
     check(ranking, boxes, args.distances)

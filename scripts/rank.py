@@ -4,14 +4,12 @@ from pathlib import Path
 
 from reid import cli
 from reid.distances import read_distances
-from reid.index import read_index
 from reid.metrics import rank
-from reid.ranking import boxes_of_index, write_ranking
+from reid.ranking import read_boxes, write_ranking
 
 
 def main(args):
-    table, _ = read_index(args.index)
-    write_ranking(args.out, rank(read_distances(args.distances)), boxes_of_index(table, args.index))
+    write_ranking(args.out, rank(read_distances(args.distances)), read_boxes(args.index))
 
 
 if __name__ == "__main__":

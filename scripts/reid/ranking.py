@@ -18,6 +18,8 @@ from reid.files import replacing
 from reid.index import build_index, column, read_bbox_info, read_index
 from reid.metrics import Ranked
 
+BOX_COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid"]  # what a ranking needs of an index
+
 
 class Boxes(NamedTuple):
     """Query and gallery boxes of a split: dictionaries from bbox_idx to (action_idx, person_uid or None)."""
@@ -41,7 +43,7 @@ def read_boxes(path):
     """
     path = Path(path)
     if path.suffix == ".parquet":
-        table, _ = read_index(path, ["role", "bbox_idx", "action_idx", "person_uid"])
+        table, _ = read_index(path, BOX_COLUMNS)
         return boxes_of_index(table, path)
     if path.suffix == ".zip":
         return boxes_of_index(build_index(path, _split_of(path))[0], path)
