@@ -1,25 +1,47 @@
 """Measure the distances between each query and the gallery boxes of its own action, averaged over models."""
 
+import math
 from pathlib import Path
 
 from reid import cli
 from reid.distances import action_distances, group_actions, read_embeddings, write_distances
+from reid.errors import ReidError
 from reid.index import read_index
 from reid.params import read_params
 
 
+def weights_of(paths, given, fused):
+    """Weight of each file: as given; else that of the model that its folder is named after; else all alike."""
+    if given is None:
+        names = [path.parent.name for path in paths]
+        return [fused[name] for name in names] if sorted(names) == sorted(fused) else [1.0] * len(paths)
+    if len(given) != len(paths) or not all(0 < weight < math.inf for weight in given):
+        raise ReidError(f"--weights: needs {len(paths)} numbers above 0, one for each file of --embeddings")
+    return given
+
+
 def main(args):
-    params = read_params(args.params).distances
+    params = read_params(args.params)
+    weights = weights_of(args.embeddings, args.weights, params.fused())
     table, _ = read_index(args.index, ["role", "bbox_idx", "action_idx"])
     embeddings = [read_embeddings(path, len(table)) for path in args.embeddings]
     actions = group_actions(table)
-    write_distances(args.out, table, actions, list(action_distances(embeddings, actions, params.metric)))
+    if len(weights) > 1:
+        cli.log.info("weights: %s", ", ".join(f"{w:g} {p}" for w, p in zip(weights, args.embeddings, strict=True)))
+    write_distances(args.out, table, actions, action_distances(embeddings, actions, params.distances, weights))
 
 
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("--index", required=True, type=Path)
     parser.add_argument("--embeddings", required=True, type=Path, nargs="+", help="one file per model")
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs="+",
+        help="one per file; by default those of params.yaml where the files' folders bear the names of its models, "
+        "else all alike",
+    )
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--params", default="params.yaml")
     cli.run(main, parser)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from reid import cli
+from reid.cli import log
 from reid.distances import read_distances
 from reid.files import replacing, write_json
 from reid.index import read_index
@@ -12,13 +13,17 @@ from reid.ranking import BOX_COLUMNS, boxes_of_index, check, matches, ranking_of
 
 
 def main(args):
-    params = read_params(args.params).evaluate
+    params = read_params(args.params)
     table, about = read_index(args.index, BOX_COLUMNS)
     boxes = boxes_of_index(table, args.index)
     ranking = ranking_of(rank(read_distances(args.distances)))
     check(ranking, boxes, args.distances)
     match, start = matches(ranking, boxes)
-    write_json(args.out, {"split": about["split"], **score(match, start, params.ranks)})
+    found, split = score(match, start, params.evaluate.ranks), about["split"]
+    if split in params.train.splits:
+        log.warning("%s was trained on (train.splits): its scores are no result", split)
+        found = {"trained_on": True, "of_training_data": found}
+    write_json(args.out, {"split": split, **found})
     with replacing(args.cmc) as partial:
         rows = [f"{k},{value!r}" for k, value in enumerate(cmc(match, start, args.length).tolist(), start=1)]
         partial.write_text("\n".join(["rank,share", *rows]) + "\n", encoding="utf-8")

@@ -11,7 +11,8 @@ from reid.thumbnails import build_store
 def main(args):
     params = read_params(args.params).thumbnails
     table, _ = read_index(args.index)
-    build_store(args.zip, table, args.out, params.height, params.width, params.interpolation, args.threads)
+    size = params.height, params.width
+    build_store(args.zip, table, args.out, *size, params.interpolation, args.threads, fit=params.fit)
 
 
 if __name__ == "__main__":

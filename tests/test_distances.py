@@ -1,11 +1,15 @@
 """Distances inside each action against a loop over queries and boxes."""
 
+import argparse
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from distances import main, weights_of
 
 from reid.distances import (
     SCHEMA,
@@ -17,6 +21,19 @@ from reid.distances import (
     write_distances,
 )
 from reid.errors import ReidError
+from reid.index import write_index
+from reid.params import Distances
+from reid.postprocessing import expand_queries, rerank, share_queries
+
+PARAMS = Path(__file__).parents[1] / "recipes/demo.yaml"
+EXPANSION = {"neighbours": 2, "alpha": 1.0}
+RERANKING = {"k1": 3, "k2": 2, "original": 0.4}
+QUERIES = {"kind": "sinkhorn", "temperature": 0.2, "rounds": 3, "weight": 0.7}
+
+
+def section(metric="euclidean", **changes):
+    plain = {"models": None, "scale": "none", "expansion": None, "reranking": None, "queries": None}
+    return Distances.model_validate({"metric": metric, **plain, **changes})
 
 
 def index(seed, actions=7, rows=60):
@@ -42,17 +59,21 @@ def naive_distance(a, b, metric):
     return 1 - sum(x * y for x, y in zip(a, b, strict=True)) / math.hypot(*a) / math.hypot(*b)
 
 
-def naive_pairs(table, embeddings, metric):
-    """(query, box): (action, mean distance over the models), for every pair inside an action."""
+def naive_pairs(table, embeddings, metric, weights=None, scale="none"):
+    """(query, box): (action, weighted mean of the distance over the models), for every pair inside an action."""
     rows = list(enumerate(table.to_pylist()))
-    return {
-        (q["bbox_idx"], g["bbox_idx"]): (
-            q["action_idx"],
-            sum(naive_distance(e[i], e[j], metric) for e in embeddings) / len(embeddings),
-        )
+    pairs = {
+        (q["bbox_idx"], g["bbox_idx"]): (q["action_idx"], [naive_distance(e[i], e[j], metric) for e in embeddings])
         for i, q in rows
         for j, g in rows
         if (q["role"], g["role"]) == ("query", "gallery") and q["action_idx"] == g["action_idx"]
+    }
+    weights = weights or [1] * len(embeddings)
+    means = [sum(column) / len(pairs) for column in zip(*(row for _, row in pairs.values()), strict=True)]
+    unit = means if scale == "mean" else [1] * len(embeddings)
+    return {
+        key: (action, sum(w * d / u for w, d, u in zip(weights, row, unit, strict=True)) / sum(weights))
+        for key, (action, row) in pairs.items()
     }
 
 
@@ -68,7 +89,7 @@ def test_distances_come_back_from_the_file_as_the_naive_pairs(tmp_path, metric, 
         table = index(seed)
         embeddings = random_embeddings(seed, len(table), widths)
         groups = group_actions(table)
-        write_distances(tmp_path / "d.parquet", table, groups, list(action_distances(embeddings, groups, metric)))
+        write_distances(tmp_path / "d.parquet", table, groups, action_distances(embeddings, groups, section(metric)))
         pairs = read_distances(tmp_path / "d.parquet")
         wanted = naive_pairs(table, embeddings, metric)
         keys = list(zip(pairs.query.tolist(), pairs.gallery.tolist(), strict=True))
@@ -85,7 +106,7 @@ def test_the_file_holds_one_row_per_action_with_a_query_in_order_of_action(tmp_p
     table = index(1)
     groups = group_actions(table)
     embeddings = random_embeddings(1, len(table), (4,))
-    write_distances(tmp_path / "d.parquet", table, groups, list(action_distances(embeddings, groups, "euclidean")))
+    write_distances(tmp_path / "d.parquet", table, groups, action_distances(embeddings, groups, section()))
     stored = pq.read_table(tmp_path / "d.parquet")
     assert stored.schema.equals(SCHEMA)
     with_query = {row["action_idx"] for row in table.to_pylist() if row["role"] == "query"}
@@ -113,22 +134,168 @@ def test_actions_without_a_query_are_left_out_and_rows_are_those_of_the_index():
     assert found == [(4, [1], [3]), (9, [0, 2], [5, 6])]
 
 
+@pytest.mark.parametrize("scale", ["none", "mean"])
+@pytest.mark.parametrize("weights", [None, [1.0, 1.0, 1.0], [0.2, 3.0, 0.7]])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_equal_embeddings_have_equal_distances_to_the_bit(metric):
+def test_models_are_weighted_and_scaled_as_in_the_naive_pairs(metric, weights, scale):
+    table = index(3)
+    embeddings = random_embeddings(3, len(table), (3, 8, 5))
+    embeddings[1] *= 20
+    groups = group_actions(table)
+    found = action_distances(embeddings, groups, section(metric, scale=scale), weights)
+    wanted = naive_pairs(table, embeddings, metric, weights, scale)
+    bbox = table["bbox_idx"].to_pylist()
+    for group, matrix in zip(groups, found, strict=True):
+        row = [wanted[bbox[q], bbox[g]][1] for q in group.query for g in group.gallery]
+        np.testing.assert_allclose(matrix.ravel(), row, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", ["none", "mean"])
+@pytest.mark.parametrize("queries", [None, QUERIES])
+@pytest.mark.parametrize("reranking", [None, RERANKING])
+@pytest.mark.parametrize("expansion", [None, EXPANSION])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_parts_follow_each_other_in_their_order(metric, expansion, reranking, queries, scale):
+    """Expansion in each model, its distances, their scale, the mean over models, re-ranking, queries; no stacks."""
+    table, weights = index(5), [1.5, 0.25]
+    groups, embeddings = group_actions(table), random_embeddings(5, len(table), (4, 6))
+    params = section(metric, expansion=expansion, reranking=reranking, queries=queries, scale=scale)
+    found = action_distances(embeddings, groups, params, weights)
+
+    models = []
+    for array in embeddings:
+        models.append([])
+        for group in groups:
+            query, gallery = array[group.query].astype(float), array[group.gallery].astype(float)
+            if expansion:
+                query, gallery = expand_queries(query, gallery, **expansion)
+            rows = [*query, *gallery]
+            models[-1].append(np.array([[naive_distance(a, b, metric) for b in rows] for a in rows]))
+        if scale == "mean":
+            asked = [m[: len(g.query), len(g.query) :].ravel() for g, m in zip(groups, models[-1], strict=True)]
+            models[-1] = [matrix / np.concatenate(asked).mean() for matrix in models[-1]]
+    for group, matrix, *whole in zip(groups, found, *models, strict=True):
+        wanted = np.average(whole, axis=0, weights=weights)
+        asked = len(group.query)
+        wanted = rerank(wanted, asked, **reranking) if reranking else wanted[:asked, asked:]
+        wanted = share_queries(wanted, **queries) if queries else wanted
+        np.testing.assert_allclose(matrix, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize(
+    "changes, weights",
+    [
+        ({}, None),
+        ({"scale": "mean"}, [0.3, 0.7]),
+        ({"expansion": EXPANSION, "queries": QUERIES}, [0.3, 0.7]),
+    ],
+)
+def test_equal_embeddings_have_equal_distances_to_the_bit(metric, changes, weights):
     rng = np.random.default_rng(2)
     embeddings = rng.normal(size=(50, 37)).astype(np.float32)
     embeddings[20::3] = embeddings[20]  # among others: blocks of a matrix product would round them apart
     groups = [Action(0, np.arange(20), np.arange(20, 50)), Action(1, np.arange(20), np.array([20, 23]))]
-    first, second = action_distances([embeddings], groups, metric)
+    first, second = action_distances([embeddings] * len(weights or [1]), groups, section(metric, **changes), weights)
     assert (first[:, ::3] == first[:, :1]).all()
-    assert (second == first[:, :1]).all()
+    assert (second == second[:, :1]).all()
+    if not changes:
+        assert (second == first[:, :1]).all()
     assert not (first[:, 1] == first[:, 0]).any()
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 1.0]])
+def test_mean_over_models_alike_is_the_plain_mean_to_the_bit(weights):
+    table = index(4)
+    groups, embeddings = group_actions(table), random_embeddings(4, len(table), (7, 3))
+    one, other = (action_distances([array], groups, section("cosine")) for array in embeddings)
+    found = action_distances(embeddings, groups, section("cosine"), weights)
+    assert all((f == (a + b) / 2).all() for f, a, b in zip(found, one, other, strict=True))
+
+
+def test_scale_of_equal_embeddings_is_left_alone():
+    groups = group_actions(index(0))
+    found = action_distances([np.ones((60, 4), np.float32)], groups, section(scale="mean"))
+    assert all((matrix == 0).all() for matrix in found)
+
+
+@pytest.mark.parametrize(
+    "metric, changes, words",
+    [
+        ("cosine", {}, "use distances.metric: euclidean"),
+        ("cosine", {"reranking": RERANKING}, "use distances.metric: euclidean"),
+        ("euclidean", {"expansion": EXPANSION}, "use distances.expansion: null and distances.metric: euclidean"),
+    ],
+)
+def test_embedding_of_zeros_is_refused_by_its_action_where_it_needs_a_direction(metric, changes, words):
+    table = index(0)
+    groups, (embeddings,) = group_actions(table), random_embeddings(0, len(table), (4,))
+    embeddings[groups[2].gallery[0]] = 0
+    with pytest.raises(
+        ReidError, match=f"action {groups[2].action_idx}: a {metric} distance is not a number.*{words}"
+    ):
+        action_distances([embeddings], groups, section(metric, **changes))
+    assert action_distances([embeddings], groups, section("euclidean"))
+
+
+FUSED = {"a": 0.5, "b": 2.0}
+
+
+@pytest.mark.parametrize(
+    "files, given, wanted",
+    [
+        (["a/valid.npy", "b/valid.npy"], None, [0.5, 2.0]),
+        (["results/b/valid.npy", "results/a/valid.npy"], None, [2.0, 0.5]),
+        (["a/valid.npy", "c/valid.npy"], None, [1.0, 1.0]),
+        (["a/valid.npy"], None, [1.0]),
+        (["a/valid.npy", "a/test.npy"], None, [1.0, 1.0]),
+        (["mine.npy", "other.npy", "third.npy"], None, [1.0, 1.0, 1.0]),
+        (["a/valid.npy", "b/valid.npy"], [3.0, 4.0], [3.0, 4.0]),
+    ],
+)
+def test_files_get_the_weights_of_the_models_they_are_named_after(files, given, wanted):
+    assert weights_of([Path(file) for file in files], given, FUSED) == wanted
+
+
+@pytest.mark.parametrize("given", [[1.0], [1.0, 2.0, 3.0], [1.0, 0.0], [1.0, -1.0], [1.0, math.nan], [1.0, math.inf]])
+def test_weights_that_do_not_fit_the_files_are_refused(given):
+    with pytest.raises(ReidError, match="--weights: needs 2 numbers above 0"):
+        weights_of([Path("a/valid.npy"), Path("b/valid.npy")], given, FUSED)
+
+
+def test_program_takes_settings_and_weights_from_the_parameter_file(tmp_path):
+    content = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    model = next(iter(content["models"].values()))
+    content["models"] = {"a": model, "b": model}
+    content["distances"] = section("cosine", models=FUSED, scale="mean", reranking=RERANKING).model_dump()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    table = index(6)
+    write_index(tmp_path / "valid.parquet", table, "valid", "0" * 64)
+    embeddings = random_embeddings(6, len(table), (4, 9))
+    for name, array in zip(FUSED, embeddings, strict=True):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "valid.npy", array)
+    files = [tmp_path / name / "valid.npy" for name in FUSED]
+    for given in (None, [3.0, 1.0]):
+        main(
+            argparse.Namespace(
+                params=tmp_path / "params.yaml",
+                index=tmp_path / "valid.parquet",
+                embeddings=files,
+                weights=given,
+                out=tmp_path / "d.parquet",
+            )
+        )
+        params = Distances.model_validate(content["distances"])
+        wanted = action_distances(embeddings, group_actions(table), params, given or list(FUSED.values()))
+        found = read_distances(tmp_path / "d.parquet").distance
+        assert (found == np.concatenate([matrix.ravel() for matrix in wanted])).all()
 
 
 def test_euclidean_distance_of_close_embeddings_does_not_cancel():
     embeddings = np.full((2, 8), 1000, np.float32)
     embeddings[1, 0] += 2.0**-10
-    (found,) = action_distances([embeddings], [Action(0, np.array([0]), np.array([1]))], "euclidean")
+    (found,) = action_distances([embeddings], [Action(0, np.array([0]), np.array([1]))], section())
     assert found[0, 0] == pytest.approx(2.0**-10, rel=1e-12)
 
 

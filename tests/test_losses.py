@@ -1,129 +1,469 @@
-"""Losses against loops over pairs and classes."""
+"""Losses against loops over pictures, people and classes."""
 
 import math
+import operator
 
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning import losses as library
 
-from reid.losses import BatchLoss
+from reid.losses import BatchLoss, pair_masks
 from reid.params import Loss
 
-
-def loss_of(triplet=None, softmax=None, width=8, people=6):
-    params = Loss.model_validate(
-        {
-            "triplet": triplet and {"weight": triplet[0], "margin": triplet[1]},
-            "softmax": softmax and {"weight": softmax[0], "label_smoothing": softmax[1]},
-        }
-    )
-    return BatchLoss(params, width, people)
+NEGATIVES = ("everything", "action", "action+games")
+# Classes of one action do not stand together; actions 3 and 4 have one class each, and 11 to 13 have no picture.
+CLASS_ACTION = np.array([0, 2, 0, 1, 2, 1, 2, 0, 2, 3, 4, 0, 2, 5])
+ACTION_GAME = np.array([0, 0, 1, 2, 1, 2])
+PICTURES = np.array([3, 2, 1, 2, 1, 4, 1, 2, 1, 3, 1, 0, 0, 0])  # of each class in a batch
 
 
-def naive_triplet(embeddings, person, margin):
-    """Mean over the anchors that have a positive and a negative."""
+# What the losses are, in loops. x: rows; positive, negative: lists of positions, one list for each anchor.
+
+
+def cosine(a, b):
+    return sum(map(operator.mul, a, b)) / math.hypot(*a) / math.hypot(*b)
+
+
+def mean(values):
+    return sum(values) / len(values) if values else 0.0
+
+
+def naive_supcon(x, positive, negative, person, temperature):
     terms = []
-    for i, a in enumerate(embeddings):
-        positive = [math.dist(a, b) for j, b in enumerate(embeddings) if j != i and person[j] == person[i]]
-        negative = [math.dist(a, b) for j, b in enumerate(embeddings) if person[j] != person[i]]
-        if positive and negative:
-            terms.append(max(0.0, max(positive) - min(negative) + margin))
-    return sum(terms) / len(terms)
+    for i in range(len(x)):
+        below = sum(math.exp(cosine(x[i], x[k]) / temperature) for k in positive[i] + negative[i])
+        if positive[i]:
+            terms.append(mean([math.log(below) - cosine(x[i], x[p]) / temperature for p in positive[i]]))
+    return mean(terms)
 
 
-def naive_softmax(logits, person, smoothing):
+def naive_ntxent(x, positive, negative, person, temperature):
+    terms = []
+    for i in range(len(x)):
+        for p in positive[i]:
+            below = sum(math.exp(cosine(x[i], x[k]) / temperature) for k in [p, *negative[i]])
+            terms.append(math.log(below) - cosine(x[i], x[p]) / temperature)
+    return mean(terms)
+
+
+def naive_multi_similarity(x, positive, negative, person, alpha, beta, base):
+    terms = []
+    for i in range(len(x)):
+        near = sum(math.exp(-alpha * (cosine(x[i], x[p]) - base)) for p in positive[i])
+        far = sum(math.exp(beta * (cosine(x[i], x[n]) - base)) for n in negative[i])
+        if positive[i]:
+            terms.append(math.log(1 + near) / alpha + math.log(1 + far) / beta)
+    return mean(terms)
+
+
+def naive_circle(x, positive, negative, person, margin, gamma, fixed=None):
+    """``fixed``: rows that the weights of the pairs come from, which the gradient takes as constant."""
+    fixed = x if fixed is None else fixed
+    terms = []
+    for i in range(len(x)):
+        near = far = 0.0
+        for p in positive[i]:
+            weight = max(0.0, 1 + margin - cosine(fixed[i], fixed[p]))
+            near += math.exp(-gamma * weight * (cosine(x[i], x[p]) - (1 - margin)))
+        for n in negative[i]:
+            weight = max(0.0, cosine(fixed[i], fixed[n]) + margin)
+            far += math.exp(gamma * weight * (cosine(x[i], x[n]) - margin))
+        if positive[i]:
+            terms.append(math.log(1 + near * far))
+    return mean(terms)
+
+
+def naive_triplet(x, positive, negative, person, margin):
+    terms = []
+    for i in range(len(x)):
+        if positive[i] and negative[i]:
+            far = max(math.dist(x[i], x[p]) for p in positive[i])
+            near = min(math.dist(x[i], x[n]) for n in negative[i])
+            terms.append(max(0.0, far - near + margin))
+    return mean(terms)
+
+
+def naive_centroid(x, positive, negative, person, temperature):
+    x = [np.array(row) / math.hypot(*row) for row in x]
+    terms = []
+    for i in range(len(x)):
+        if positive[i]:
+            own = math.exp(cosine(x[i], sum(x[p] for p in positive[i])) / temperature)
+            below = own
+            for other in {person[n] for n in negative[i]}:
+                middle = sum(x[k] for k in range(len(x)) if person[k] == other)
+                below += math.exp(cosine(x[i], middle) / temperature)
+            terms.append(-math.log(own / below))
+    return mean(terms)
+
+
+def naive_softmax(logits, person, smoothing, class_action=None):
+    """Over all classes, or with ``class_action`` over those of the picture's action."""
     total = 0.0
     for row, right in zip(logits, person, strict=True):
-        norm = math.log(sum(math.exp(value) for value in row))
-        for k, value in enumerate(row):
-            target = (1 - smoothing) * (k == right) + smoothing / len(row)
-            total -= target * (value - norm)
+        rivals = [k for k in range(len(row)) if class_action is None or class_action[k] == class_action[right]]
+        norm = math.log(sum(math.exp(row[k]) for k in rivals))
+        for k in rivals:
+            target = (1 - smoothing) * (k == right) + smoothing / len(rivals)
+            total -= target * (row[k] - norm)
     return total / len(person)
 
 
-def batch(seed, size, people=6, width=8):
+def naive_pairs(person, action, game, negatives):
+    positive, negative = [], []
+    for i in range(len(person)):
+        positive.append([j for j in range(len(person)) if j != i and person[j] == person[i]])
+        others = [j for j in range(len(person)) if person[j] != person[i]]
+        if negatives == "action":
+            others = [j for j in others if action[j] == action[i]]
+        if negatives == "action+games":
+            others = [j for j in others if action[j] == action[i] or game[j] != game[i]]
+        negative.append(others)
+    return positive, negative
+
+
+PAIR_LOSSES = {
+    "supcon": ("contrast", {"kind": "supcon", "temperature": 0.3}, naive_supcon),
+    "ntxent": ("contrast", {"kind": "ntxent", "temperature": 0.2}, naive_ntxent),
+    "multi_similarity": (
+        "contrast",
+        {"kind": "multi_similarity", "alpha": 3.0, "beta": 20.0, "base": 0.2},
+        naive_multi_similarity,
+    ),
+    "circle": ("contrast", {"kind": "circle", "margin": 0.3, "gamma": 10.0}, naive_circle),
+    "triplet": ("triplet", {"margin": 0.3}, naive_triplet),
+    "centroid": ("centroid", {"temperature": 0.25}, naive_centroid),
+}
+every_loss = pytest.mark.parametrize("name", PAIR_LOSSES)
+every_choice = pytest.mark.parametrize("negatives", NEGATIVES)
+
+
+def loss_of(negatives="everything", width=8, class_action=CLASS_ACTION, **parts):
+    """A BatchLoss with the weight 1 for every part that has none."""
+    given = {name: {"weight": 1.0, **part} for name, part in parts.items()}
+    params = Loss.model_validate(
+        {"negatives": negatives, **dict.fromkeys(("contrast", "triplet", "centroid", "softmax")), **given}
+    )
+    return BatchLoss(params, width, torch.tensor(class_action))
+
+
+def pair_loss(name, negatives):
+    """One of PAIR_LOSSES as a BatchLoss, and as a function of rows and of person, action, game."""
+    part, given, naive = PAIR_LOSSES[name]
+    numbers = {key: value for key, value in given.items() if key != "kind"}
+
+    def in_loops(x, labels, **extra):
+        labels = [label.tolist() for label in labels]
+        return naive(np.asarray(x).tolist(), *naive_pairs(*labels, negatives), labels[0], **numbers, **extra)
+
+    return loss_of(negatives, **{part: given}), in_loops
+
+
+def batch(seed, person=None, width=8):
+    """Embeddings (float64) and (person, action, game); classes as often as in PICTURES, or as they are given."""
     rng = np.random.default_rng(seed)
-    person = np.arange(size) % people
-    rng.shuffle(person)
-    return torch.tensor(rng.normal(size=(size, width))), torch.tensor(person)
+    person = rng.permutation(np.repeat(np.arange(len(PICTURES)), PICTURES)) if person is None else np.array(person)
+    action = CLASS_ACTION[person]
+    labels = tuple(torch.tensor(label) for label in (person, action, ACTION_GAME[action]))
+    return torch.tensor(rng.normal(size=(len(person), width))), labels
+
+
+def value_of(criterion, x, labels):
+    return float(criterion(x, *labels)["loss"].detach())
+
+
+def gradient_of(criterion, x, labels):
+    leaf = x.clone().requires_grad_()
+    criterion(leaf, *labels)["loss"].backward()
+    return leaf.grad
+
+
+@every_choice
+def test_pairs_equal_the_naive_loop(negatives):
+    for seed in range(3):
+        _, labels = batch(seed)
+        found = [[torch.where(row)[0].tolist() for row in mask] for mask in pair_masks(*labels, negatives)]
+        assert found == list(naive_pairs(*(label.tolist() for label in labels), negatives))
+
+
+def test_pairs_of_five_pictures():
+    person, action, game = torch.tensor([[0, 0, 1, 2, 3], [0, 0, 0, 1, 2], [0, 0, 0, 0, 1]])
+    told_apart = {
+        name: [torch.where(row)[0].tolist() for row in pair_masks(person, action, game, name)[1]] for name in NEGATIVES
+    }
+    assert told_apart == {
+        "everything": [[2, 3, 4], [2, 3, 4], [0, 1, 3, 4], [0, 1, 2, 4], [0, 1, 2, 3]],
+        "action": [[2], [2], [0, 1], [], []],
+        "action+games": [[2, 4], [2, 4], [0, 1, 4], [4], [0, 1, 2, 3]],  # 3 may be 0, 1 or 2 in another action
+    }
+
+
+@every_choice
+@every_loss
+def test_loss_equals_the_naive_loop(name, negatives):
+    criterion, naive = pair_loss(name, negatives)
+    for seed in range(3):
+        x, labels = batch(seed)
+        found = criterion(x, *labels)
+        assert set(found) == {"loss", PAIR_LOSSES[name][0]}
+        assert float(found["loss"]) == pytest.approx(naive(x, labels), rel=1e-9)
+
+
+@every_choice
+@every_loss
+def test_gradient_equals_a_difference_quotient(name, negatives):
+    criterion, naive = pair_loss(name, negatives)
+    x, labels = batch(11)
+    fixed = {"fixed": x.tolist()} if name == "circle" else {}
+    found = gradient_of(criterion, x, labels)
+    step = 1e-5 * np.random.default_rng(0).normal(size=(3, *x.shape))
+    for direction in step:
+        up, down = (naive(x.numpy() + sign * direction, labels, **fixed) for sign in (1, -1))
+        assert float((found * torch.tensor(direction)).sum()) == pytest.approx((up - down) / 2, rel=1e-5, abs=1e-11)
+
+
+@pytest.mark.parametrize(
+    "negatives, other_game, counts",
+    [
+        ("everything", False, True),
+        ("action", False, False),
+        ("action", True, False),
+        ("action+games", False, False),
+        ("action+games", True, True),
+    ],
+)
+@every_loss
+def test_only_allowed_negatives_have_an_influence(name, negatives, other_game, counts):
+    """Anchors are in action 0 (game 0); one picture each of actions 1 (game 0) or 2 (game 1) comes near to them."""
+    criterion, _ = pair_loss(name, negatives)
+    x, labels = batch(2, [0, 0, 0, 7, 7, 2, 4 if other_game else 3])
+    alone = value_of(criterion, x[:-1], [label[:-1] for label in labels])
+    gradient = gradient_of(criterion, x, labels)[-1]
+    x[-1] = x[0] + 0.01  # harder than any other
+    near = value_of(criterion, x, labels)
+    if counts:
+        assert near > alone + 1e-3
+        assert name == "triplet" or gradient.any()  # a triplet has one negative, here another
+    else:
+        assert near == pytest.approx(alone, rel=1e-12)
+        assert not gradient.any()
+        assert not gradient_of(criterion, x, labels)[-1].any()
+
+
+@every_choice
+@every_loss
+def test_batch_without_positives_is_zero_and_can_be_trained_on(name, negatives):
+    x, labels = batch(3, [0, 2, 3, 4, 5, 9])
+    criterion, _ = pair_loss(name, negatives)
+    assert value_of(criterion, x, labels) == 0
+    assert not gradient_of(criterion, x, labels).any()
+
+
+@pytest.mark.parametrize("person", [[5, 5, 5, 5], [0, 0, 0, 3, 3, 9, 9, 9]])  # one man; one man of each action
+@every_loss
+def test_batch_without_negatives_can_be_trained_on(name, person):
+    x, labels = batch(4, person)
+    criterion, naive = pair_loss(name, "action")
+    wanted = naive(x, labels) if name == "multi_similarity" else 0
+    assert value_of(criterion, x, labels) == pytest.approx(wanted, abs=1e-12)
+    assert torch.isfinite(gradient_of(criterion, x, labels)).all()
+
+
+@every_loss
+def test_anchor_without_negatives_counts_in_the_mean(name):
+    """But not in that of the triplet, which needs a negative; supcon pulls the three pictures of 9 together."""
+    x, labels = batch(5, [0, 0, 7, 9, 9, 9, 10])
+    criterion, naive = pair_loss(name, "action")
+    found, wanted = value_of(criterion, x, labels), naive(x, labels)
+    rest = value_of(criterion, x[:3], [label[:3] for label in labels])
+    assert found == pytest.approx(wanted, rel=1e-9)
+    elements = {"ntxent": (2, 8), "triplet": (2, 2)}.get(name, (2, 5))
+    if name in ("supcon", "multi_similarity"):
+        assert found > rest * elements[0] / elements[1] + 0.1
+    else:
+        assert found == pytest.approx(rest * elements[0] / elements[1], rel=1e-9)
+        assert found > 0
+
+
+def test_anchors_whose_loss_is_zero_count_in_the_mean():
+    """Two people of action 0 stand opposite to each other, and circle's exp(-256) is no float32."""
+    x = torch.tensor([[1.0, 0], [1, 0], [-1, 0], [-1, 0], [1, 0], [0, 1], [1, 1]])
+    labels = torch.tensor([[0, 0, 2, 2, 3, 3, 5], [0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0]])
+    criterion = loss_of("action", contrast={"kind": "circle", "margin": 0.25, "gamma": 4096.0})
+    assert value_of(criterion, x[:4], labels[:, :4]) == 0
+    rest = value_of(criterion, x[4:], labels[:, 4:])
+    assert rest > 0
+    assert value_of(criterion, x, labels) == pytest.approx(rest * 2 / 6)
+
+
+@every_choice
+def test_ntxent_equals_the_librarys(negatives):
+    x, labels = batch(6)
+    pairs = [index for mask in pair_masks(*labels, negatives) for index in torch.where(mask)]
+    wanted = library.NTXentLoss(0.2)(x, indices_tuple=tuple(pairs))
+    assert value_of(pair_loss("ntxent", negatives)[0], x, labels) == pytest.approx(float(wanted), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["supcon", "ntxent"])
+def test_hard_pair_at_a_low_temperature_keeps_its_gradient(kind):
+    """The share of the positive, exp(-200), is no float32."""
+    x = torch.tensor([[1.0, 0.1], [-1.0, 0.0], [1.0, 0.0], [-1.0, 0.1]])
+    labels = torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.int64), torch.zeros(4, dtype=torch.int64)
+    criterion = loss_of(contrast={"kind": kind, "temperature": 0.01})
+    positive, negative = naive_pairs(*(label.tolist() for label in labels), "everything")
+    wanted = PAIR_LOSSES[kind][2](x.tolist(), positive, negative, labels[0], 0.01)
+    assert wanted > 150
+    assert value_of(criterion, x, labels) == pytest.approx(wanted, rel=1e-5)
+    assert gradient_of(criterion, x, labels).abs().max() > 1
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.3, 2.0])
 @pytest.mark.parametrize("size", [7, 12, 60])  # 7: five people have one picture; 60: cdist computes another way
 def test_triplet_equals_the_naive_loop(size, margin):
     for seed in range(5):
-        embeddings, person = batch(seed, size)
-        found = loss_of(triplet=(1.0, margin))(embeddings, person)["triplet"]
-        assert float(found) == pytest.approx(naive_triplet(embeddings.tolist(), person.tolist(), margin), abs=1e-6)
+        x, labels = batch(seed, np.random.default_rng(seed).permutation(np.arange(size) % 6))
+        positive, negative = naive_pairs(*(label.tolist() for label in labels), "everything")
+        wanted = naive_triplet(x.tolist(), positive, negative, None, margin)
+        assert value_of(loss_of(triplet={"margin": margin}), x, labels) == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize("size", [8, 32])
 def test_triplet_equals_the_naive_loop_where_a_picture_stands_twice(size):
-    embeddings, person = batch(3, size)
-    embeddings, person = torch.cat([embeddings, embeddings[:4]]), torch.cat([person, person[:4]])
-    embeddings = embeddings.float().requires_grad_()
-    found = loss_of(triplet=(1.0, 0.3))(embeddings, person)["triplet"]
-    assert float(found.detach()) == pytest.approx(naive_triplet(embeddings.tolist(), person.tolist(), 0.3), abs=1e-3)
-    found.backward()
-    assert torch.isfinite(embeddings.grad).all()
+    x, labels = batch(3, np.arange(size) % 6)
+    x, labels = torch.cat([x, x[:4]]).float(), [torch.cat([label, label[:4]]) for label in labels]
+    criterion, naive = pair_loss("triplet", "everything")
+    assert value_of(criterion, x, labels) == pytest.approx(naive(x, labels), abs=1e-3)
+    assert torch.isfinite(gradient_of(criterion, x, labels)).all()
 
 
 def test_triplet_of_one_person_with_the_same_picture_twice_pushes_only_the_negatives():
-    embeddings = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.1, 0.0], [0.1, 0.0]], dtype=torch.float64)
-    found = loss_of(triplet=(1.0, 0.3))(embeddings, torch.tensor([0, 0, 1, 1]))["triplet"]
-    assert float(found) == pytest.approx(0.2)
-
-
-def test_triplet_gradient_equals_a_difference_quotient():
-    embeddings, person = batch(11, 12)
-    criterion = loss_of(triplet=(1.0, 0.3))
-    leaf = embeddings.clone().requires_grad_()
-    criterion(leaf, person)["loss"].backward()
-    for i, k in ((0, 0), (3, 5), (11, 7)):
-        step = np.zeros(tuple(embeddings.shape))
-        step[i, k] = 1e-6
-        up, down = (naive_triplet((embeddings.numpy() + s * step).tolist(), person.tolist(), 0.3) for s in (1, -1))
-        assert float(leaf.grad[i, k]) == pytest.approx((up - down) / 2e-6, abs=1e-5)
-
-
-def test_triplet_of_a_batch_without_negatives_is_zero_and_can_be_trained_on():
-    embeddings = torch.randn(4, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    found = loss_of(triplet=(1.0, 0.3))(embeddings, torch.zeros(4, dtype=torch.int64))["loss"]
-    assert float(found.detach()) == 0
-    found.backward()
-    assert torch.isfinite(embeddings.grad).all()
+    x = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.1, 0.0], [0.1, 0.0]], dtype=torch.float64)
+    labels = torch.tensor([[0, 0, 2, 2], [0, 0, 0, 0], [0, 0, 0, 0]])
+    assert value_of(pair_loss("triplet", "everything")[0], x, labels) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
-def test_softmax_equals_the_naive_label_smoothed_cross_entropy(smoothing):
+@pytest.mark.parametrize("over", ["all", "action"])
+def test_softmax_equals_the_naive_label_smoothed_cross_entropy(over, smoothing):
     torch.manual_seed(1)
-    criterion = loss_of(softmax=(1.0, smoothing)).double()
+    criterion = loss_of(softmax={"label_smoothing": smoothing, "over": over}).double()
     torch.nn.init.normal_(criterion.classifier.weight)
     torch.nn.init.normal_(criterion.classifier.bias)
-    embeddings, person = batch(4, 10)
-    weight, bias = criterion.classifier.weight.detach().numpy(), criterion.classifier.bias.detach().numpy()
-    logits = embeddings.numpy() @ weight.T + bias
-    found = criterion(embeddings, person)
-    assert float(found["softmax"].detach()) == pytest.approx(naive_softmax(logits, person.tolist(), smoothing))
-    assert set(found) == {"loss", "softmax"}
+    weight, bias = (parameter.detach().numpy().copy() for parameter in criterion.classifier.parameters())
+    class_action = CLASS_ACTION if over == "action" else None
+    for person in (None, [2, 5, 0, 5, 9]):  # all actions, and some
+        x, labels = batch(4, person)
+        known = labels[0].tolist()
+        found = criterion(x, *labels)
+        wanted = naive_softmax(x.numpy() @ weight.T + bias, known, smoothing, class_action)
+        assert float(found["softmax"].detach()) == pytest.approx(wanted, rel=1e-9)
+        assert set(found) == {"loss", "softmax"}
+
+        criterion.zero_grad()
+        found["loss"].backward()
+        step = 1e-5 * np.random.default_rng(0).normal(size=weight.shape)
+        up, down = (
+            naive_softmax(x.numpy() @ (weight + sign * step).T + bias, known, smoothing, class_action)
+            for sign in (1, -1)
+        )
+        assert float((criterion.classifier.weight.grad * torch.tensor(step)).sum()) == pytest.approx(
+            (up - down) / 2, rel=1e-5
+        )
+        others = ~np.isin(CLASS_ACTION, CLASS_ACTION[known])
+        assert criterion.classifier.weight.grad[others].any() == (over == "all" and others.any())
 
 
-def test_classifier_starts_as_the_dev_kits_and_is_trained():
+def test_softmax_over_an_action_with_one_class_is_zero():
+    criterion = loss_of(softmax={"label_smoothing": 0.1, "over": "action"}).double()
+    x, labels = batch(7, [9, 9, 10])
+    assert value_of(criterion, x, labels) == 0
+    assert not gradient_of(criterion, x, labels).any()
+
+
+def test_softmax_over_actions_reads_only_the_classes_of_those_in_the_batch():
+    criterion = loss_of(softmax={"label_smoothing": 0.1, "over": "action"}).double()
+    with torch.no_grad():
+        criterion.classifier.weight[~np.isin(CLASS_ACTION, [0, 2])] = torch.nan
+    gradient = gradient_of(criterion, *batch(7, [0, 0, 7, 1, 4]))
+    assert torch.isfinite(gradient).all() and gradient.any()
+
+
+def test_softmax_alone_is_computed_after_the_neck():
+    torch.manual_seed(4)
+    softmax, triplet = {"label_smoothing": 0.1, "over": "all"}, {"margin": 0.3}
+    both = loss_of(softmax=softmax, triplet=triplet, centroid={"temperature": 0.1}).double()
+    torch.nn.init.normal_(both.classifier.weight)
+    x, labels = batch(8)
+    necked = 3 * x + 1
+    found, plain, after = both(x, *labels, necked), both(x, *labels), both(necked, *labels)
+    assert found["softmax"] == after["softmax"] != plain["softmax"]
+    for name in ("triplet", "centroid"):
+        assert found[name] == plain[name] != after[name]
+
+
+@pytest.mark.parametrize("over", ["all", "action"])
+def test_classifier_starts_as_the_dev_kits_and_is_trained(over):
     torch.manual_seed(2)
-    criterion = loss_of(softmax=(1.0, 0.1), width=64, people=200)
+    criterion = loss_of(softmax={"label_smoothing": 0.1, "over": over}, width=64, class_action=np.arange(200) // 10)
     assert float(criterion.classifier.weight.detach().std()) == pytest.approx(0.01, rel=0.05)
     assert not criterion.classifier.bias.detach().any()
     assert [tuple(p.shape) for p in criterion.parameters()] == [(200, 64), (200,)]
+    assert set(criterion.state_dict()) == {"classifier.weight", "classifier.bias"}
 
 
-def test_loss_is_the_weighted_sum_of_its_parts():
+@every_choice
+def test_loss_is_the_weighted_sum_of_its_parts(negatives):
     torch.manual_seed(3)
-    criterion = loss_of(triplet=(0.25, 0.3), softmax=(3.0, 0.1)).double()
-    embeddings, person = batch(5, 12)
-    parts = {name: float(value.detach()) for name, value in criterion(embeddings, person).items()}
-    assert parts["triplet"] == pytest.approx(naive_triplet(embeddings.tolist(), person.tolist(), 0.3), abs=1e-6)
-    assert parts["loss"] == pytest.approx(0.25 * parts["triplet"] + 3.0 * parts["softmax"])
-    alone = loss_of(triplet=(0.25, 0.3))(embeddings, person)
-    assert float(alone["loss"]) == pytest.approx(0.25 * parts["triplet"])
-    assert set(alone) == {"loss", "triplet"}
-    assert not list(loss_of(triplet=(1.0, 0.3)).parameters())
+    given = {
+        "contrast": {"weight": 2.0, **PAIR_LOSSES["supcon"][1]},
+        "triplet": {"weight": 0.25, **PAIR_LOSSES["triplet"][1]},
+        "centroid": {"weight": 0.5, **PAIR_LOSSES["centroid"][1]},
+    }
+    x, labels = batch(5)
+    criterion = loss_of(negatives, **given, softmax={"weight": 3.0, "label_smoothing": 0.1, "over": "action"}).double()
+    parts = {name: float(value.detach()) for name, value in criterion(x, *labels).items()}
+    weights = {"contrast": 2.0, "triplet": 0.25, "centroid": 0.5, "softmax": 3.0}
+    assert set(parts) == {"loss", *weights}
+    assert parts["loss"] == pytest.approx(sum(weights[name] * parts[name] for name in weights))
+    for name, kind in (("contrast", "supcon"), ("triplet", "triplet"), ("centroid", "centroid")):
+        assert parts[name] == pytest.approx(pair_loss(kind, negatives)[1](x, labels))
+        alone = loss_of(negatives, **{name: given[name]})
+        assert value_of(alone, x, labels) == pytest.approx(weights[name] * parts[name])
+        assert not list(alone.parameters())
+
+
+def test_low_precision_outside_does_not_reach_the_losses():
+    given = {name: {"weight": 1.0, **part} for name, part, _ in PAIR_LOSSES.values()}
+    criterion = loss_of(**given, softmax={"label_smoothing": 0.1, "over": "action"})
+    torch.nn.init.normal_(criterion.classifier.weight, generator=torch.Generator().manual_seed(0))
+    x, labels = batch(9)
+    x = x.bfloat16()
+    plain = criterion(x.float(), *labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = criterion(x, *labels)
+    for name, value in plain.items():
+        assert found[name].dtype == torch.float32
+        assert found[name] == value
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@every_choice
+def test_gpu_repeats_to_the_bit_and_agrees_with_the_cpu(negatives, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    x, labels = batch(10)
+    there = [label.cuda() for label in labels]
+    torch.use_deterministic_algorithms(True)
+    try:
+        for part, given, _ in PAIR_LOSSES.values():
+            criterion = loss_of(
+                negatives, **{part: given}, softmax={"label_smoothing": 0.1, "over": "action"}
+            ).double()
+            wanted = gradient_of(criterion, x, labels)
+            criterion.cuda()
+            first, again = (gradient_of(criterion, x.cuda(), there) for _ in range(2))
+            assert torch.equal(first, again)
+            assert torch.allclose(first.cpu(), wanted, rtol=1e-9, atol=1e-12)
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -1,7 +1,9 @@
-"""What stands in a batch: both samplers against invariants counted by hand."""
+"""What stands in a batch: both samplers against invariants counted in loops and odds worked out case by case."""
 
 import random
 from collections import Counter
+from fractions import Fraction
+from itertools import chain, combinations, pairwise, permutations, product
 
 import numpy as np
 import pytest
@@ -20,18 +22,39 @@ def crowd(seed, people=23, most=9):
     return rows, person
 
 
-def league(seed, actions=9, most=7):
-    """Rows, person and action of each; ids of people are not shared between actions; some actions have no pair."""
+def league(seed, actions=9, most=7, shared=False):
+    """Rows, person and action of each; some actions have no pair.
+
+    With ``shared`` the people of every action are numbered from 0, else no two people have the same number.
+    """
     rng = np.random.default_rng(2000 + seed)
     person, action = [], []
     for number in rng.choice(100, actions, replace=False):
         for uid in range(rng.integers(1, most + 1)):
             pictures = 1 if rng.random() < 0.5 else int(rng.integers(2, 7))
-            person += [100 * number + uid] * pictures
+            person += [uid if shared else 100 * number + uid] * pictures
             action += [number] * pictures
     order = rng.permutation(len(person))
     rows = rng.permutation(2 * len(person))[: len(person)]
     return rows, np.array(person)[order], np.array(action)[order]
+
+
+def pictures_of(rows, person, action):
+    """{action: {person: set of rows}}, of the actions in which somebody has two pictures."""
+    tree = {}
+    for row, uid, name in zip(rows.tolist(), person.tolist(), action.tolist(), strict=True):
+        tree.setdefault(name, {}).setdefault(uid, set()).add(row)
+    return {name: people for name, people in tree.items() if any(len(own) > 1 for own in people.values())}
+
+
+def assert_odds(counts, odds):
+    """Every outcome comes about as often as its probability says, and no other comes (chi-square and 5 sigma)."""
+    total = sum(counts.values())
+    assert sum(odds.values()) == 1
+    assert set(counts) <= set(odds)
+    off = {outcome: float((counts[outcome] - total * p) ** 2 / (total * p)) for outcome, p in odds.items()}
+    assert all(off[outcome] <= 25 * (1 - p) for outcome, p in odds.items())
+    assert sum(off.values()) <= 20 + 2 * len(odds)
 
 
 def naive_identity_count(person, people, images, rng):
@@ -94,13 +117,40 @@ def test_identity_gives_as_many_batches_as_a_naive_sampler():
     assert np.std(naive) < 2  # else the line above says little
 
 
-def test_identity_draws_everybody_equally_often_into_the_first_batch():
-    person = np.repeat(np.arange(8), 2)
-    first = Counter()
-    for seed in range(1200):
-        batch = identity_batches(np.arange(16), person, 2, 2, np.random.default_rng(seed))[0]
-        first.update(set(person[batch].tolist()))
-    assert all(abs(first[uid] - 300) < 5 * (1200 * 0.25 * 0.75) ** 0.5 for uid in range(8))
+def odds_of_epochs(left, people):
+    """{batches of one epoch, each a frozenset of people: its probability}, by going through all draws."""
+    names = [uid for uid, groups in left.items() if groups]
+    if len(names) < people:
+        return {(): Fraction(1)}
+    draws = list(combinations(names, people))
+    odds = {}
+    for draw in draws:
+        after = {uid: groups - (uid in draw) for uid, groups in left.items()}
+        for epoch, p in odds_of_epochs(after, people).items():
+            odds[(frozenset(draw), *epoch)] = p / len(draws)
+    return odds
+
+
+@pytest.mark.parametrize(
+    ("groups", "people"), [([1] * 6, 2), ([3, 1, 1, 1], 2), ([1, 2, 2, 1], 3), ([2, 2, 1], 2), ([3, 2, 1], 1)]
+)
+def test_identity_draws_every_epoch_as_often_as_the_kit(groups, people):
+    person = np.repeat(np.arange(len(groups)), 2 * np.array(groups))
+    rng = np.random.default_rng(11)
+    counts = Counter()
+    for _ in range(800):
+        batches = identity_batches(np.arange(len(person)), person, people, 2, rng)
+        counts[tuple(frozenset(person[batch].tolist()) for batch in batches)] += 1
+    assert_odds(counts, odds_of_epochs(dict(enumerate(groups)), people))
+
+
+def test_identity_cuts_a_persons_pictures_into_any_groups():
+    person = np.repeat([0, 1], 4)
+    rng = np.random.default_rng(12)
+    epochs = [identity_batches(np.arange(8), person, 2, 2, rng) for _ in range(800)]
+    assert {len(batches) for batches in epochs} == {2}
+    first = Counter(tuple(sorted(batches[0][person[batches[0]] == 1].tolist())) for batches in epochs)
+    assert_odds(first, {pair: Fraction(1, 6) for pair in combinations([4, 5, 6, 7], 2)})
 
 
 def test_identity_leaves_out_another_picture_each_time():
@@ -114,90 +164,212 @@ def test_identity_leaves_out_another_picture_each_time():
 
 def test_identity_draws_with_replacement_where_pictures_are_too_few():
     person = np.array([0, 0, 1, 1, 1, 1])
-    mixes = set()
-    for seed in range(60):
-        (batch,) = identity_batches(np.arange(6), person, 2, 4, np.random.default_rng(seed))
-        mixes.add(tuple(sorted(batch[person[batch] == 0].tolist())))
-    assert mixes == {(0,) * 4, (0, 0, 0, 1), (0, 0, 1, 1), (0, 1, 1, 1), (1,) * 4}
+    rng = np.random.default_rng(13)
+    mixes = Counter()
+    for _ in range(800):
+        (batch,) = identity_batches(np.arange(6), person, 2, 4, rng)
+        mixes[tuple(sorted(batch[person[batch] == 0].tolist()))] += 1
+    draws = Counter(tuple(sorted(draw)) for draw in product([0, 1], repeat=4))
+    assert_odds(mixes, {mix: Fraction(number, 16) for mix, number in draws.items()})
 
 
 def test_identity_without_enough_people_gives_no_batch():
     assert identity_batches(np.arange(6), np.repeat([1, 2, 3], 2), 4, 2, np.random.default_rng(0)) == []
 
 
-@pytest.mark.parametrize("kind", ["identity", "actions"])
+def test_no_rows_give_no_batch():
+    none, rng = np.zeros(0, dtype=int), np.random.default_rng(0)
+    assert identity_batches(none, none, 2, 2, rng) == []
+    assert action_batches(none, none, none, 2, 2, 2, rng) == []
+    assert action_batches(none, none, none, 2, None, None, rng, game=none) == []
+
+
+@pytest.mark.parametrize("kind", ["identity", "actions", "game"])
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others(kind):
     rows, person, action = league(3)
 
     def draw(seed):
         rng = np.random.default_rng(seed)
         if kind == "identity":
-            return [batch.tolist() for batch in identity_batches(rows, person, 4, 2, rng)]
-        return [batch.tolist() for batch in action_batches(rows, person, action, 2, 4, 2, rng)]
+            batches = identity_batches(rows, person, 4, 2, rng)
+        else:
+            batches = action_batches(rows, person, action, 2, 4, 2, rng, game=action % 3 if kind == "game" else None)
+        return [batch.tolist() for batch in batches]
 
     assert draw(7) == draw(7)
     assert draw(7) != draw(8)
 
 
-@pytest.mark.parametrize("images", [2, 3])
-@pytest.mark.parametrize("people", [2, 4, 20])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_action_batches_pick_people_with_pairs_first_and_different_pictures(seed, people, images):
-    rows, person, action = league(seed)
-    person_of, action_of = (dict(zip(rows.tolist(), key.tolist(), strict=True)) for key in (person, action))
-    number = Counter(person.tolist())
-    used = np.concatenate(
-        action_batches(rows, person, action, 3, people, images, np.random.default_rng(seed))
-    ).tolist()
-    assert len(set(used)) == len(used)
-    picked = {}
-    for row in used:
-        picked.setdefault(action_of[row], Counter())[person_of[row]] += 1
-    for name, counts in picked.items():
-        there = {uid for uid, where in zip(person.tolist(), action.tolist(), strict=True) if where == name}
-        pairs = {uid for uid in there if number[uid] > 1}
-        assert len(counts) == min(people, len(there))
-        assert all(counts[uid] == min(images, number[uid]) for uid in counts)
-        assert pairs <= set(counts) if len(pairs) <= people else set(counts) <= pairs
-    with_pairs = {where for uid, where in zip(person.tolist(), action.tolist(), strict=True) if number[uid] > 1}
-    assert set(picked) == with_pairs
+@pytest.mark.parametrize("by_game", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("images", [2, 3, None])
+@pytest.mark.parametrize("people", [2, 4, 20, None])
+def test_action_batches_pick_people_with_pairs_first_and_different_pictures(people, images, shared, by_game):
+    for seed in SEEDS:
+        rows, person, action = league(seed, shared=shared)
+        game = action % 4 if by_game else None
+        batches = action_batches(rows, person, action, 3, people, images, np.random.default_rng(seed), game=game)
+        used = np.concatenate(batches).tolist()
+        assert len(set(used)) == len(used)
+        there = pictures_of(rows, person, action)
+        counts = {
+            name: {uid: len(own & set(used)) for uid, own in people_there.items() if own & set(used)}
+            for name, people_there in there.items()
+        }
+        assert sum(sum(picked.values()) for picked in counts.values()) == len(used)  # nothing from other actions
+        for name, picked in counts.items():
+            own = there[name]
+            pairs = {uid for uid in own if len(own[uid]) > 1}
+            assert len(picked) == min(people or len(own), len(own))
+            assert all(picked[uid] == min(images or len(own[uid]), len(own[uid])) for uid in picked)
+            assert pairs <= set(picked) or set(picked) <= pairs
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_action_batches_hold_whole_picks_and_each_action_once(seed):
-    rows, person, action = league(seed)
+def test_whole_actions_hold_all_their_pictures_once(seed, shared):
+    rows, person, action = league(seed, shared=shared)
+    batches = action_batches(rows, person, action, 1, None, None, np.random.default_rng(seed))
+    whole = [set().union(*people.values()) for people in pictures_of(rows, person, action).values()]
+    assert sorted(sorted(batch.tolist()) for batch in batches) == sorted(map(sorted, whole))
+
+
+@pytest.mark.parametrize("by_game", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_action_batches_keep_people_and_actions_side_by_side(seed, by_game):
+    rows, person, action = league(seed, shared=True)
+    key = dict(zip(rows.tolist(), zip(action.tolist(), person.tolist(), strict=True), strict=True))
+    game = action % 4 if by_game else None
+    for batch in action_batches(rows, person, action, 3, 4, 3, np.random.default_rng(seed), game=game):
+        keys = [key[row] for row in batch.tolist()]
+        for part in (keys, [name for name, _ in keys]):
+            assert 1 + sum(a != b for a, b in pairwise(part)) == len(set(part))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("actions", [1, 2, 4])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_action_batches_hold_whole_picks_and_each_action_once(seed, actions, shared):
+    rows, person, action = league(seed, shared=shared)
     action_of = dict(zip(rows.tolist(), action.tolist(), strict=True))
-    batches = action_batches(rows, person, action, 2, 3, 2, np.random.default_rng(seed))
+    batches = action_batches(rows, person, action, actions, 3, 2, np.random.default_rng(seed))
     inside = [{action_of[row] for row in batch.tolist()} for batch in batches]
     assert sum(map(len, inside)) == len(set().union(*inside))
-    assert [len(names) for names in inside[:-1]] == [2] * (len(inside) - 1)
-    assert len(inside[-1]) in (1, 2)
-    assert all(len(batch) <= 2 * 3 * 2 for batch in batches)
+    assert set().union(*inside) == set(pictures_of(rows, person, action))
+    assert [len(names) for names in inside[:-1]] == [actions] * (len(inside) - 1)
+    assert 1 <= len(inside[-1]) <= actions
+    assert all(len(batch) <= actions * 3 * 2 for batch in batches)
+
+
+@pytest.mark.parametrize("actions", [1, 2, 3, 5, 50])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_batches_by_game_hold_one_game_as_long_as_it_has_actions(seed, actions):
+    rows, person, action = league(seed, actions=40, shared=True)
+    game_of = {name: 70 - name % 5 if name % 7 else name for name in action.tolist()}  # some games have one action
+    action_of = dict(zip(rows.tolist(), action.tolist(), strict=True))
+    game = np.array([game_of[name] for name in action.tolist()])
+    batches = action_batches(rows, person, action, actions, 3, 2, np.random.default_rng(seed), game=game)
+    inside = [{action_of[row] for row in batch.tolist()} for batch in batches]
+    drawn = [name for names in inside for name in names]
+    wanted = set(pictures_of(rows, person, action))
+    assert len(drawn) == len(wanted)
+    assert set(drawn) == wanted
+    sizes = sorted(map(len, inside))
+    assert sizes[1:] == [actions] * (len(sizes) - 1)
+
+    full, rests = Counter(), []
+    for names in inside:
+        games = Counter(game_of[name] for name in names)
+        if max(games.values()) == actions:
+            full.update(games.keys())
+        else:
+            rests.append(games)
+    number = Counter(game_of[name] for name in wanted)
+    assert full == +Counter({name: total // actions for name, total in number.items()})
+    left = {name: total % actions for name, total in number.items() if total % actions}
+    assert sum(rests, Counter()) == left
+    # end to end: the rest of a game is cut at most once, and a batch has no more than two of the cut ones
+    parts = {name: sum(name in games for games in rests) for name in left}
+    assert all(times <= 2 for times in parts.values())
+    assert all(sum(parts[name] == 2 for name in games) <= 2 for games in rests)
+
+
+def epochs_by_game(games, actions):
+    """Every epoch that the description of ``game`` allows, as often as it comes up; ``games`` are lists of actions."""
+    for own in product(*(list(permutations(names)) for names in games)):
+        for order in permutations(own):
+            whole, rest = [], []
+            for names in order:
+                while len(names) >= actions:
+                    whole.append(names[:actions])
+                    names = names[actions:]
+                rest += names
+            while rest:
+                whole.append(rest[:actions])
+                rest = rest[actions:]
+            yield from permutations(whole)
+
+
+def epochs_of_any(games, actions):
+    for order in permutations(chain(*games)):
+        yield [order[k : k + actions] for k in range(0, len(order), actions)]
+
+
+@pytest.mark.parametrize(
+    ("games", "actions", "letters"),
+    [
+        (["A1 A2 A3", "B1", "C1"], 2, 2),
+        (["A1 A2 A3 A4", "B1 B2", "C1"], 3, 1),
+        (["A1", "B1", "C1"], 1, 2),
+    ],
+)
+@pytest.mark.parametrize("by_game", [False, True])
+def test_every_epoch_of_actions_comes_as_often_as_it_should(games, actions, letters, by_game):
+    games = [names.split() for names in games]
+    names = np.array([*chain(*games)])
+
+    def show(epoch):  # with one letter only the game of each action
+        return tuple(" ".join(sorted(name[:letters] for name in batch)) for batch in epoch)
+
+    ways = Counter(show(epoch) for epoch in (epochs_by_game if by_game else epochs_of_any)(games, actions))
+    rows = np.arange(2 * len(names))  # everybody has two pictures, each action one person
+    game = np.array([ord(names[row // 2][0]) for row in rows]) if by_game else None
+    rng = np.random.default_rng(21)
+    counts = Counter()
+    for _ in range(1000):
+        batches = action_batches(rows, rows // 2, rows // 2, actions, 2, 2, rng, game=game)
+        counts[show([names[np.unique(batch // 2)] for batch in batches])] += 1
+    assert_odds(counts, {epoch: Fraction(times, ways.total()) for epoch, times in ways.items()})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "people", "images"),
+    [([3, 2, 1, 1], 3, 2), ([2, 2, 2, 1], 2, 2), ([4, 1, 1, 1], 3, None), ([4, 2], None, 2), ([3, 2, 2, 1], 2, 2)],
+)
+def test_people_and_pictures_of_an_action_are_left_to_chance(sizes, people, images):
+    person = np.repeat(np.arange(len(sizes)), sizes)
+    odds, orders = Counter(), list(permutations(range(len(sizes))))
+    for order in orders:
+        chosen = sorted(order, key=lambda uid: sizes[uid] == 1)[:people]
+        own = [np.flatnonzero(person == uid).tolist() for uid in chosen]
+        draws = list(product(*(combinations(pictures, min(images or 9, len(pictures))) for pictures in own)))
+        for draw in draws:
+            odds[frozenset(chain(*draw))] += Fraction(1, len(orders) * len(draws))
+    rng = np.random.default_rng(22)
+    counts = Counter()
+    for _ in range(800):
+        (batch,) = action_batches(np.arange(len(person)), person, np.zeros_like(person), 3, people, images, rng)
+        counts[frozenset(batch.tolist())] += 1
+    assert_odds(counts, odds)
 
 
 def test_some_leagues_of_these_tests_have_an_action_without_a_pair():
-    def lonely(seed):
-        _, person, action = league(seed)
-        number = Counter(person.tolist())
-        return {*action.tolist()} - {a for p, a in zip(person.tolist(), action.tolist(), strict=True) if number[p] > 1}
-
-    assert any(lonely(seed) for seed in SEEDS)
+    leagues = [league(seed) for seed in SEEDS]
+    assert any(set(action.tolist()) - set(pictures_of(rows, person, action)) for rows, person, action in leagues)
 
 
-def test_action_batches_reach_every_person_picture_and_order():
-    person = np.repeat([1, 2, 3, 9], [4, 2, 2, 1])  # 9 has one picture and must wait for the others
-    people, pictures, first = set(), set(), set()
-    for seed in range(80):
-        rng = np.random.default_rng(seed)
-        batch = np.concatenate(action_batches(np.arange(9), person, np.zeros(9, int), 1, 2, 2, rng))
-        people.add(tuple(sorted(set(person[batch].tolist()))))
-        pictures |= set(batch.tolist())
-        both = action_batches(np.arange(4), np.array([0, 0, 1, 1]), np.array([5, 5, 6, 6]), 1, 2, 2, rng)
-        first.add(int(both[0].min()))
-    assert people == {(1, 2), (1, 3), (2, 3)}
-    assert pictures == set(range(8))
-    assert first == {0, 2}
-
-
-def test_action_batches_without_any_pair_are_none():
-    assert action_batches(np.arange(4), np.arange(4), np.array([0, 0, 1, 1]), 2, 2, 2, np.random.default_rng(0)) == []
+@pytest.mark.parametrize("game", [None, np.zeros(4, dtype=int)])
+def test_action_batches_without_any_pair_are_none(game):
+    rng = np.random.default_rng(0)
+    assert action_batches(np.arange(4), np.arange(4), np.array([0, 0, 1, 1]), 2, 2, 2, rng, game=game) == []
+    assert action_batches(np.arange(4), np.zeros(4, dtype=int), np.arange(4), 2, 2, 2, rng, game=game) == []

@@ -11,6 +11,7 @@ import runpy
 import struct
 import zipfile
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +32,29 @@ def member(number, height, width):
     return f"train/{FOLDER}/{number}-0-{number}-0-Main_referee-None-000r000_{number:012}-{height}x{width}.png"
 
 
-def plain_loop(path, table, height, width, interpolation="bilinear"):
+def plain_loop(path, table, height, width, interpolation="bilinear", fit="stretch"):
     """Open, convert, resize, picture after picture."""
     pictures = []
     with zipfile.ZipFile(path) as archive:
         for name in table["member"].to_pylist():
             picture = Image.open(io.BytesIO(archive.read(name))).convert("RGB")
-            pictures.append(np.array(picture.resize((width, height), FILTERS[interpolation])))
+            if fit == "pad":
+                pictures.append(padded(picture, height, width, interpolation))
+            else:
+                pictures.append(np.array(picture.resize((width, height), FILTERS[interpolation])))
     return np.stack(pictures)
+
+
+def padded(picture, height, width, interpolation):
+    """As large as fits, then pixel for pixel into the middle of a grey picture."""
+    scale = min(Fraction(height, picture.height), Fraction(width, picture.width))
+    inner_height, inner_width = max(1, round(picture.height * scale)), max(1, round(picture.width * scale))
+    inner = np.array(picture.resize((inner_width, inner_height), FILTERS[interpolation]))
+    result = np.array([[(124, 116, 104)] * width] * height, np.uint8)
+    for y in range(inner_height):
+        for x in range(inner_width):
+            result[(height - inner_height) // 2 + y, (width - inner_width) // 2 + x] = inner[y, x]
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +77,8 @@ def two_cores(monkeypatch):
     monkeypatch.setattr(parallel, "cores", lambda: 2)
 
 
-def build(path, table, out, height=16, width=8, interpolation="bilinear", workers=1):
-    build_store(path, table, out, height, width, interpolation, workers, progress=False)
+def build(path, table, out, height=16, width=8, interpolation="bilinear", workers=1, **fit):
+    build_store(path, table, out, height, width, interpolation, workers, progress=False, **fit)
     return open_store(out, len(table))
 
 
@@ -76,6 +92,37 @@ def test_store_equals_a_plain_loop(tmp_path, noise, interpolation, height, width
     store = build(path, table, tmp_path / "new/a.npy", height, width, interpolation)
     assert store.shape == (150, height, width, 3) and store.dtype == np.uint8
     np.testing.assert_array_equal(store, plain_loop(path, table, height, width, interpolation))
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+@pytest.mark.parametrize("height, width", [(16, 8), (21, 47)])
+def test_store_fits_pictures_as_a_plain_loop_does(tmp_path, noise, height, width, fit):
+    store = build(*noise, tmp_path / "a.npy", height, width, "bicubic", 2, fit=fit)
+    np.testing.assert_array_equal(store, plain_loop(*noise, height, width, "bicubic", fit))
+
+
+@pytest.mark.parametrize(
+    "size, rows, columns",
+    [
+        ((40, 10), (0, 16), (2, 6)),  # tall: grey at both sides
+        ((10, 20), (6, 10), (0, 8)),  # wide: grey above and below
+        ((4, 3), (2, 13), (0, 8)),  # 32/3 rows are 11, of five grey ones the odd one is below
+        ((300, 1), (0, 16), (3, 4)),  # never less than a pixel
+        ((1, 300), (7, 8), (0, 8)),
+        ((32, 16), (0, 16), (0, 8)),  # of the same shape
+        ((8, 4), (0, 16), (0, 8)),
+        ((16, 8), (0, 16), (0, 8)),
+    ],
+)
+def test_pad_keeps_the_shape_in_the_middle_of_grey(make_png, size, rows, columns):
+    content = make_png(*size, 1)
+    found = decode(content, 16, 8, size, "bilinear", "pad")
+    inner = (columns[1] - columns[0], rows[1] - rows[0])
+    want = np.array(Image.open(io.BytesIO(content)).resize(inner, Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(found[slice(*rows), slice(*columns)], want)
+    grey = np.ones((16, 8), bool)
+    grey[slice(*rows), slice(*columns)] = False
+    assert found.shape == (16, 8, 3) and (found[grey] == (124, 116, 104)).all()
 
 
 def test_every_interpolation_is_one_of_pillow():
@@ -288,13 +335,14 @@ def test_open_store_refuses_what_is_no_array(tmp_path, kind):
 # ---- the program
 
 
-def test_program_takes_size_and_filter_from_the_parameters(tmp_path, noise):
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_program_takes_size_fit_and_filter_from_the_parameters(tmp_path, noise, fit):
     path, table = noise
     write_index(tmp_path / "a.parquet", table, "train", "0" * 64)
     params = (ROOT / "params.yaml").read_text()
-    section = params[params.index("\nthumbnails:") : params.index("\nmodels:")]
-    new = "\nthumbnails: " + json.dumps({"height": 12, "width": 9, "interpolation": "nearest"}) + "\n"
-    (tmp_path / "params.yaml").write_text(params.replace(section, new))
+    section = params[params.index("\nthumbnails:") : params.index("\ntrain:")]
+    new = {"height": 12, "width": 9, "fit": fit, "interpolation": "nearest"}
+    (tmp_path / "params.yaml").write_text(params.replace(section, f"\nthumbnails: {json.dumps(new)}\n"))
     main = runpy.run_path(str(ROOT / "scripts/thumbnails.py"))["main"]
     files = {
         "zip": path,
@@ -304,4 +352,4 @@ def test_program_takes_size_and_filter_from_the_parameters(tmp_path, noise):
     }
     main(argparse.Namespace(**files, threads=2))
     read, _ = read_index(tmp_path / "a.parquet")
-    np.testing.assert_array_equal(open_store(tmp_path / "a.npy", 150), plain_loop(path, read, 12, 9, "nearest"))
+    np.testing.assert_array_equal(open_store(tmp_path / "a.npy", 150), plain_loop(path, read, 12, 9, "nearest", fit))

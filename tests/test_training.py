@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from small import model
 
 from reid import training
 from reid.distances import read_embeddings
@@ -11,8 +12,8 @@ from reid.embedding import embed, write_embeddings
 from reid.errors import ReidError
 from reid.losses import BatchLoss
 from reid.networks import Embedder
-from reid.params import Embed, Model
-from reid.training import epoch_batches, select_people, train
+from reid.params import Embed
+from reid.trainset import Pictures, epoch_batches, select_people
 
 HEIGHT, WIDTH = 32, 16
 
@@ -25,29 +26,6 @@ def torch_as_it_was():
     torch.use_deterministic_algorithms(strict)
 
 
-def model(**changes):
-    return Model.model_validate(
-        {
-            "seed": 1,
-            "subset": 1.0,
-            "network": {"backbone": "resnet18", "weights": None, "last_stride": 2, "embedding": None},
-            "input": {"height": HEIGHT, "width": WIDTH},
-            "pictures": {"flip": 0.5},
-            "sampler": {"kind": "actions", "actions": 2, "people": 4, "images": 2},
-            "loss": {
-                "triplet": {"weight": 1.0, "margin": 0.3},
-                "softmax": {"weight": 1.0, "label_smoothing": 0.1},
-            },
-            "optimiser": {"kind": "adam", "learning_rate": 0.001, "weight_decay": 0.0005},
-            "schedule": {"kind": "step", "milestones": [1], "gamma": 0.1},
-            "epochs": 2,
-            "precision": "fp32",
-            "threads": 1,
-            **changes,
-        }
-    )
-
-
 def league(actions=5, people=4, images=2):
     """An index with rows in no order of action or person, and a picture per row: its person's colour and noise."""
     person = np.repeat(np.arange(actions * people), images)
@@ -57,12 +35,20 @@ def league(actions=5, people=4, images=2):
             "bbox_idx": pa.array(np.arange(len(person)), pa.int32()),
             "action_idx": pa.array(person // people, pa.int32()),
             "person_uid": pa.array(7 * person + 2, pa.int32()),
+            **{level: pa.array([level] * len(person)) for level in ("championship", "season")},
+            "game": pa.array([f"game {number // people // 2}" for number in person.tolist()]),
         }
     )
     rng = np.random.default_rng(4)
     colours = rng.integers(0, 200, (actions * people, 1, 1, 3))
     store = colours[person] + rng.integers(0, 40, (len(person), HEIGHT, WIDTH, 3))
     return table, store.astype(np.uint8)
+
+
+def train(table, store, params, on_epoch=lambda number, step: None, **more):
+    """The network that a training on one split ends in."""
+    people = select_people([table], params.subset)
+    return training.train(people, Pictures([store]), params, None, on_epoch=on_epoch, progress=False, **more).chosen
 
 
 def arrays(network):
@@ -78,16 +64,25 @@ class Net(torch.nn.Module):
 
     def __init__(self, params, size):
         super().__init__()
-        self.layer = torch.nn.Linear(size[0] * size[1] * 3, 4)
-        self.width, self.seen = 4, []
-        self.fail = False
+        self.backbone, self.neck = torch.nn.Linear(size[0] * size[1] * 3, 4), torch.nn.Identity()
+        self.register_buffer("mean", torch.zeros(1))
+        self.width, self.size, self.seen = 4, size, []
+
+    def normalise(self, x):
+        self.seen.append((255 * x).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous())
+        return x.flatten(1)
 
     def prepare(self, pictures):
-        self.seen.append(pictures.clone())
-        return pictures.float().flatten(1) / 255
+        return self.normalise(pictures.permute(0, 3, 1, 2).float() / 255)
+
+    def features(self, x):
+        return self.backbone(x)
 
     def forward(self, x):
-        return self.layer(x) * (torch.nan if self.fail else 1)
+        return self.features(x)
+
+    def cost(self):
+        return {"parameters": 1, "flops": 1}
 
 
 @pytest.fixture
@@ -96,12 +91,12 @@ def spy(monkeypatch):
     found = {"person": []}
 
     class Loss(BatchLoss):
-        def forward(self, embeddings, person):
+        def forward(self, embeddings, person, *others):
             found["person"].append(person.clone())
-            return super().forward(embeddings, person)
+            return super().forward(embeddings, person, *others)
 
     def build(params, size):
-        found["network"] = Net(params, size)
+        found.setdefault("network", Net(params, size))
         return found["network"]
 
     monkeypatch.setattr(training, "Embedder", build)
@@ -120,17 +115,17 @@ def numbered(table, store):
 
 def test_the_same_seed_gives_the_same_arrays_to_the_bit_and_another_seed_others():
     table, store = league(actions=2)
-    first = arrays(train(table, store, model(), progress=False))
-    assert equal(first, arrays(train(table, store, model(), progress=False)))
-    other = arrays(train(table, store, model(seed=2), progress=False))
+    first = arrays(train(table, store, model()))
+    assert equal(first, arrays(train(table, store, model())))
+    other = arrays(train(table, store, model({"seed": 2})))
     assert not any(np.array_equal(first[key], other[key]) for key in first if key.endswith("conv1.weight"))
 
 
 def test_loss_falls_and_each_epoch_is_reported_in_order():
     table, store = league()
     steps = []
-    params = model(epochs=5, schedule={"kind": "step", "milestones": [], "gamma": 0.1})
-    network = train(table, store, params, lambda number, step: steps.append((number, step)), progress=False)
+    params = model({"epochs": 5, "schedule.milestones": []})
+    network = train(table, store, params, lambda number, step: steps.append((number, step)))
     assert [number for number, _ in steps] == list(range(5))
     assert all(set(step.losses) == {"loss", "triplet", "softmax"} for _, step in steps)
     assert all(step.pictures == 40 and step.seconds > 0 for _, step in steps)
@@ -144,23 +139,26 @@ def test_loss_falls_and_each_epoch_is_reported_in_order():
     "schedule, wanted",
     [
         ({"kind": "step", "milestones": [1, 3], "gamma": 0.5}, [0.01, 0.005, 0.005, 0.0025]),
-        ({"kind": "cosine", "milestones": [], "gamma": 0.1}, [0.005 * (1 + np.cos(np.pi * k / 4)) for k in range(4)]),
+        (  # the rate of the last of three batches of each of four epochs
+            {"kind": "cosine", "warm_up": 0.0, "end": 0.0},
+            [0.005 * (1 + np.cos(np.pi * (k + 2 / 3) / 4)) for k in range(4)],
+        ),
     ],
 )
-@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "amsgrad", "sgd", "rmsprop", "radam"])
 def test_learning_rate_follows_the_schedule(spy, schedule, wanted, kind):
     table, store = league()
-    optimiser = {"kind": kind, "learning_rate": 0.01, "weight_decay": 0.0}
+    optimiser = {"optimiser.kind": kind, "optimiser.learning_rate": 0.01, "optimiser.weight_decay": 0.0}
     rates = []
-    params = model(epochs=4, schedule=schedule, optimiser=optimiser)
-    train(table, store, params, lambda _, step: rates.append(step.learning_rate), progress=False)
+    params = model({"epochs": 4, "schedule": schedule, **optimiser})
+    train(table, store, params, lambda _, step: rates.append(step.learning_rate))
     np.testing.assert_allclose(rates, wanted)
 
 
 def test_no_epochs_keep_the_untrained_network():
     table, store = league()
-    params = model(epochs=0)
-    found = train(table, store, params, lambda *_: pytest.fail("there is no epoch"), progress=False)
+    params = model({"epochs": 0})
+    found = train(table, store, params, lambda *_: pytest.fail("there is no epoch"))
     torch.manual_seed(params.seed)
     assert equal(arrays(found), arrays(Embedder(params.network, (HEIGHT, WIDTH))))
     assert not found.training
@@ -169,10 +167,11 @@ def test_no_epochs_keep_the_untrained_network():
 @pytest.mark.parametrize("subset, actions", [(1.0, 5), (0.4, 2), (0.41, 3), (0.01, 1)])
 def test_subset_is_a_prefix_of_the_actions(subset, actions):
     table, _ = league()
-    people = select_people(table, subset)
+    people = select_people([table], subset)
     wanted = [row for row, action in enumerate(table["action_idx"].to_pylist()) if action < actions]
     assert people.rows.tolist() == wanted
     assert people.action.tolist() == [table["action_idx"][row].as_py() for row in wanted]
+    assert people.game.tolist() == [table["action_idx"][row].as_py() // 2 for row in wanted]
     uids = sorted({table["person_uid"][row].as_py() for row in wanted})
     assert people.person.tolist() == [uids.index(table["person_uid"][row].as_py()) for row in wanted]
 
@@ -180,14 +179,14 @@ def test_subset_is_a_prefix_of_the_actions(subset, actions):
 @pytest.mark.parametrize(
     "sampler",
     [
-        {"kind": "actions", "actions": 2, "people": 4, "images": 2},
+        {"kind": "actions", "actions": 2, "people": 4, "images": 2, "neighbours": "any"},
         {"kind": "identity", "people": 3, "images": 2},
     ],
 )
 def test_network_sees_the_stores_rows_or_their_mirror_images_with_their_own_person(spy, sampler):
     table, store = league()
     store = numbered(table, store)
-    train(table, store, model(subset=0.6, sampler=sampler, epochs=3), progress=False)
+    train(table, store, model({"subset": 0.6, "sampler": sampler, "epochs": 3}))
     uid_of_class, rows = {}, []
     for pictures, person in zip(spy["network"].seen, spy["person"], strict=True):
         for picture, number in zip(pictures.numpy(), person.tolist(), strict=True):
@@ -207,7 +206,7 @@ def test_network_sees_the_stores_rows_or_their_mirror_images_with_their_own_pers
 def test_pictures_are_flipped_as_often_as_asked_and_each_by_itself(spy, flip):
     table, store = league()
     store = numbered(table, store)
-    train(table, store, model(pictures={"flip": flip}, epochs=40), progress=False)
+    train(table, store, model({"pictures.flip": flip, "epochs": 40}))
     flipped = [pictures[:, 0, 0, 1].numpy() == 0 for pictures in spy["network"].seen]
     every = np.concatenate(flipped)
     assert len(every) == 1600
@@ -219,7 +218,7 @@ def test_pictures_are_flipped_as_often_as_asked_and_each_by_itself(spy, flip):
 def test_batches_of_an_epoch_differ_from_those_of_the_next(spy):
     table, store = league()
     store = numbered(table, store)
-    train(table, store, model(pictures={"flip": 0.0}, epochs=2), progress=False)
+    train(table, store, model({"pictures.flip": 0.0}))
     rows = [pictures[:, 0, 0, 0].tolist() for pictures in spy["network"].seen]
     assert len(rows) == 6
     for epoch in (rows[:3], rows[3:]):
@@ -231,36 +230,36 @@ def test_batches_of_an_epoch_differ_from_those_of_the_next(spy):
     "images, sampler",
     [
         (2, {"kind": "identity", "people": 21, "images": 2}),
-        (1, {"kind": "actions", "actions": 2, "people": 4, "images": 2}),
+        (1, {"kind": "actions", "actions": 2, "people": 4, "images": 2, "neighbours": "any"}),
     ],
 )
 def test_too_few_people_are_one_clear_error(images, sampler):
     table, store = league(images=images)
     with pytest.raises(ReidError, match=r"20 people in 5 actions are too few .*subset"):
-        train(table, store, model(sampler=sampler), progress=False)
+        train(table, store, model({"sampler": sampler}))
 
 
 def test_index_without_labels_or_with_an_empty_subset_is_refused():
     table, _ = league()
     hidden = table.set_column(2, "person_uid", pa.nulls(len(table), pa.int32()))
     with pytest.raises(ReidError, match="no labels"):
-        select_people(hidden, 1.0)
+        select_people([hidden], 1.0)
     late = table.set_column(1, "action_idx", pa.array(np.arange(len(table)) + 50, pa.int32()))
     with pytest.raises(ReidError, match="subset: there is no action"):
-        select_people(late, 0.1)
+        select_people([late], 0.1)
 
 
 def test_loss_that_is_no_number_ends_the_training(spy):
     table, store = league()
-    optimiser = {"kind": "sgd", "learning_rate": 1e30, "weight_decay": 0.0}
+    optimiser = {"optimiser.kind": "sgd", "optimiser.learning_rate": 1e30, "optimiser.weight_decay": 0.0}
     with pytest.raises(ReidError, match=r"epoch \d+: the loss is (nan|inf).*learning_rate"):
-        train(table, store, model(optimiser=optimiser, epochs=5), progress=False)
+        train(table, store, model({**optimiser, "epochs": 5}))
 
 
 def test_bf16_runs_on_a_cpu_and_keeps_the_arrays_in_fp32():
     table, store = league(actions=2)
-    full = arrays(train(table, store, model(epochs=1), progress=False))
-    half = arrays(train(table, store, model(epochs=1, precision="bf16"), progress=False))
+    full = arrays(train(table, store, model({"epochs": 1})))
+    half = arrays(train(table, store, model({"epochs": 1, "precision": "bf16"})))
     assert all(value.dtype == full[key].dtype and np.isfinite(value).all() for key, value in half.items())
     assert not equal(full, half)
 
@@ -270,15 +269,15 @@ def test_bf16_runs_on_a_cpu_and_keeps_the_arrays_in_fp32():
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_training_on_a_gpu_repeats_and_comes_back_to_the_cpu(precision):
     table, store = league()
-    first = train(table, store, model(precision=precision), progress=False)
+    first = train(table, store, model({"precision": precision}))
     assert {parameter.device.type for parameter in first.parameters()} == {"cpu"}
-    assert equal(arrays(first), arrays(train(table, store, model(precision=precision), progress=False)))
+    assert equal(arrays(first), arrays(train(table, store, model({"precision": precision}))))
 
 
 def test_epoch_batches_are_those_of_the_models_sampler():
     table, _ = league()
-    people = select_people(table, 1.0)
-    identity = epoch_batches(people, model(sampler={"kind": "identity", "people": 3, "images": 2}).sampler, rng())
+    people = select_people([table], 1.0)
+    identity = epoch_batches(people, model({"sampler": {"kind": "identity", "people": 3, "images": 2}}).sampler, rng())
     assert {len(batch) for batch in identity} == {6}
     actions = epoch_batches(people, model().sampler, rng())
     assert [len(batch) for batch in actions] == [16, 16, 8]
@@ -297,8 +296,8 @@ def network():
     return built
 
 
-def run(network, store, batch, precision="fp32"):
-    return embed(network, store, Embed(batch=batch, precision=precision, threads=1), progress=False)
+def run(network, store, batch, precision="fp32", views="plain"):
+    return embed(network, store, Embed(batch=batch, views=views, precision=precision, threads=1), progress=False)
 
 
 def test_embedding_of_a_row_does_not_depend_on_the_batch(network):

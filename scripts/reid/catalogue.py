@@ -30,7 +30,7 @@ def resolve(backbone):
         backbone: as in ``network.backbone``.
 
     Returns:
-        tuple of str: ``"osnet"``, ``"torchvision"`` or ``"timm"``, and the name there; None if there is no such network
+        tuple of str: ``"osnet"``, ``"torchvision"`` or ``"timm"``, and the name there; None if nobody has it
     """
     if backbone in OSNETS:
         return "osnet", backbone

@@ -4,6 +4,7 @@ One row per action: the lists of query and gallery ``bbox_idx`` (ascending) and 
 (query by query).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.spatial.distance import cdist
 from reid.errors import ReidError
 from reid.files import replacing
 from reid.index import column
+from reid.postprocessing import expand_queries, rerank, share_queries
 
 SCHEMA = pa.schema(
     [
@@ -83,32 +85,122 @@ def group_actions(table):
     return groups
 
 
-def action_distances(embeddings, actions, metric):
-    """Distances inside each action, in float64.
+def model_distances(embeddings, actions, params):
+    """Distances of one model inside each action, after query expansion and scaling.
 
     Args:
-        embeddings: list of float32 arrays N x D, one per model (D may differ); row i is row i of the index. The
-            distances of several models are averaged.
+        embeddings: float array N x D; row i is row i of the index.
         actions: list of Action.
-        metric: ``"euclidean"`` or ``"cosine"`` (1 - cosine of the angle).
+        params: reid.params.Distances; ``metric`` cosine is 1 - cosine of the angle.
 
-    Yields:
-        float64 array, queries x gallery boxes, one per action. Equal embeddings have equal distances to the bit,
-        because each pair is computed by itself.
+    Returns:
+        list of float64 arrays, one per action: queries x gallery boxes, or with ``params.reranking``, which needs the
+        distances between all boxes, (queries + gallery boxes) squared. Equal embeddings have equal distances to the
+        bit, because each pair is computed by itself.
 
     Raises:
         ReidError: a distance is not a number.
     """
+    distances = []
     for action in actions:
-        total = sum(
-            cdist(e[action.query].astype(np.float64), e[action.gallery].astype(np.float64), metric) for e in embeddings
-        )
-        if not np.isfinite(total).all():
+        query, gallery = (embeddings[rows].astype(np.float64) for rows in (action.query, action.gallery))
+        if params.expansion:
+            query, gallery = expand_queries(query, gallery, **params.expansion.model_dump())
+        if params.reranking:
+            query = gallery = np.concatenate([query, gallery])
+        distance = cdist(query, gallery, params.metric)
+        if not np.isfinite(distance).all():
+            remedy = "distances.expansion: null and " if params.expansion else ""
             raise ReidError(
-                f"action {action.action_idx}: a {metric} distance is not a number; an embedding of zeros has no "
-                "direction: use distances.metric: euclidean, or train again"
+                f"action {action.action_idx}: a {params.metric} distance is not a number; an embedding of zeros has "
+                f"no direction: use {remedy}distances.metric: euclidean, or train again"
             )
-        yield total / len(embeddings)
+        distances.append(distance)
+    if params.scale == "mean":
+        mean = np.concatenate([matrix.ravel() for matrix in between(distances, actions)]).mean()
+        if mean > 0:  # else all embeddings are equal, and stay so
+            distances = [matrix / mean for matrix in distances]
+    return distances
+
+
+def between(distances, actions):
+    """The part between queries and gallery boxes of what :func:`model_distances` returns.
+
+    Returns:
+        list of float64 arrays, queries x gallery boxes, one per action
+    """
+    return [
+        matrix[: len(action.query), matrix.shape[1] - len(action.gallery) :]
+        for action, matrix in zip(actions, distances, strict=True)
+    ]
+
+
+def fuse(distances, weights):
+    """Weighted mean over models.
+
+    Args:
+        distances: list of what :func:`model_distances` returns, one per model.
+        weights: list of float, one per model.
+
+    Returns:
+        list of float64 arrays, one per action
+    """
+    return [
+        sum(weight * matrix for weight, matrix in zip(weights, matrices, strict=True)) / sum(weights)
+        for matrices in zip(*distances, strict=True)
+    ]
+
+
+def refine(distances, actions, params):
+    """Re-rank, then divide the boxes among the queries, as far as the parameters say.
+
+    Args:
+        distances: list of float64 arrays, one per action, as :func:`model_distances` returns them.
+        actions: list of Action.
+        params: reid.params.Distances
+
+    Returns:
+        list of float64 arrays, queries x gallery boxes, one per action
+    """
+    if params.reranking:
+        distances = _stacked(partial(rerank, **params.reranking.model_dump()), distances, actions)
+    if params.queries:
+        share = partial(share_queries, **params.queries.model_dump())
+        distances = _stacked(lambda stack, _: share(stack), distances, actions)
+    return distances
+
+
+def _stacked(function, distances, actions):
+    """``function(stack, queries)`` of all actions of one shape at once: five times as fast as one by one."""
+    alike = {}
+    for i, action in enumerate(actions):
+        alike.setdefault((len(action.query), len(action.gallery)), []).append(i)
+    result = [None] * len(actions)
+    for (queries, _), positions in alike.items():
+        stack = function(np.stack([distances[i] for i in positions]), queries)
+        for i, matrix in zip(positions, stack, strict=True):
+            result[i] = matrix
+    return result
+
+
+def action_distances(embeddings, actions, params, weights=None):
+    """Distances inside each action, in float64: those of each model, their mean, and what is done to it.
+
+    Args:
+        embeddings: list of float arrays N x D, one per model (D may differ); row i is row i of the index.
+        actions: list of Action.
+        params: reid.params.Distances; its ``models`` are not looked at.
+        weights: list of float, one per model; all alike by default.
+
+    Returns:
+        list of float64 arrays, queries x gallery boxes, one per action. Equal embeddings have equal distances to the
+        bit, but for re-ranking, which breaks ties between neighbours by position.
+
+    Raises:
+        ReidError: a distance is not a number.
+    """
+    weights = [1.0] * len(embeddings) if weights is None else weights
+    return refine(fuse([model_distances(e, actions, params) for e in embeddings], weights), actions, params)
 
 
 def write_distances(path, table, actions, distances):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
 from reid import compute
 from reid.errors import ReidError
@@ -11,6 +12,9 @@ from reid.progress import bar
 
 def embed(network, store, params, progress=True):
     """Embed every thumbnail.
+
+    With ``params.views`` of "plain+flip" an embedding is the mean of the picture's and its mirror image's, each of
+    length 1 (as is common in the field).
 
     Args:
         network: reid.networks.Embedder
@@ -34,6 +38,9 @@ def embed(network, store, params, progress=True):
             pictures = torch.from_numpy(np.array(store[start : start + params.batch])).to(where)
             with compute.autocast(dtype, where):
                 embeddings = network(network.prepare(pictures))
+                if params.views == "plain+flip":
+                    mirrored = network(network.prepare(pictures.flip(2)))
+                    embeddings = (normalize(embeddings) + normalize(mirrored)) / 2
             result[start : start + params.batch] = embeddings.cpu().numpy()
             done.update(len(pictures))
     wrong = np.flatnonzero(~np.isfinite(result).all(1))

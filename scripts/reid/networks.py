@@ -1,61 +1,84 @@
-"""Networks that turn thumbnails into embeddings: a torchvision backbone and an optional layer after its pooling."""
+"""Networks that turn thumbnails into embeddings: a backbone without its classifier, and what may follow it."""
 
 import json
-import re
-from pathlib import Path
-from urllib.error import URLError
 
 import safetensors
 import safetensors.torch
 import torch
-import torchvision
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from reid import catalogue
 from reid.errors import ReidError
 from reid.files import replacing
+from reid.osnet import osnet
 from reid.params import Network
+from reid.pictures import resize
 
 # ImageNet's mean and standard deviation per channel (RGB, pictures in [0, 1]), which the kit uses too.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 _HEADS = ("fc", "classifier", "heads", "head")  # what torchvision's networks call their classifier
-_TAKEN_OFF = ("fc.", "classifier.", "heads.", "head.", "aux1.", "aux2.", "AuxLogits.")  # arrays that may be left over
+
+
+class GeM(nn.Module):
+    """Generalised mean of a map with a trained power (Radenovic 2018): B x C x H x W to B x C x 1 x 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.power = nn.Parameter(torch.tensor([3.0]))
+
+    def forward(self, x):
+        with torch.autocast(x.device.type, enabled=False):  # powers leave the range of half precision
+            if x.ndim != 4:
+                raise ValueError(f"gem needs a map of places, B x C x H x W, not {x.ndim} dimensions")
+            return x.float().clamp(min=1e-6).pow(self.power).mean((2, 3), keepdim=True).pow(1 / self.power)
 
 
 class Embedder(nn.Module):
-    """Pictures to embeddings.
+    """Pictures to embeddings: backbone, pooling, an optional projection, an optional neck.
 
     Args:
-        params: reid.params.Network
+        params: reid.params.Network; its weights are not read here (see reid.weights).
         size: (height, width) of its input, pixels.
 
     Attributes:
         width: number of components D of an embedding.
 
     Raises:
-        ReidError: the backbone is unknown, does not take pictures of this size, or its weights cannot be had.
+        ReidError: the backbone is unknown, or does not take pictures of this size or this pooling.
     """
 
     def __init__(self, params, size):
         super().__init__()
-        self.backbone = _backbone(params)
+        self.backbone, self.pool, mean, std = _backbone(params, tuple(size))
         with torch.no_grad():
             self.eval()
             try:
-                width = self.backbone(torch.zeros(1, 3, *size)).shape[1]
-            except (RuntimeError, AssertionError, ValueError) as error:
-                raise ReidError(f"{params.backbone} does not take pictures of {size[0]}x{size[1]}: {error}") from error
+                width = self.pool(self.backbone(torch.zeros(1, 3, *size))).flatten(1).shape[1]
+            except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+                raise ReidError(
+                    f"network.backbone: {params.backbone} with pooling {params.pooling} does not take pictures of "
+                    f"{size[0]}x{size[1]}: {error}"
+                ) from error
             self.train()
-        self.projection = nn.Identity()
-        if params.embedding:
-            linear = nn.Linear(width, params.embedding)
-            nn.init.normal_(linear.weight, 0, 0.01)  # as the kit does
-            nn.init.zeros_(linear.bias)
-            self.projection = nn.Sequential(linear, nn.BatchNorm1d(params.embedding), nn.ReLU())
-        self.width = params.embedding or width
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
-        self.size = tuple(size)
+        self.projection, self.neck = nn.Identity(), nn.Identity()
+        if params.projection:
+            linear = nn.Linear(width, params.projection.width)
+            width = params.projection.width
+            if params.projection.kind == "relu":
+                nn.init.normal_(linear.weight, 0, 0.01)  # as the kit does
+                nn.init.zeros_(linear.bias)
+                self.projection = nn.Sequential(linear, nn.BatchNorm1d(width), nn.ReLU())
+            else:
+                self.projection = linear
+        if params.neck:
+            self.neck = nn.BatchNorm1d(width)
+            self.neck.bias.requires_grad_(False)  # Luo 2019: the classes are told apart by angle
+        self.width, self.size = width, tuple(size)
+        # kept with the weights, for weights by name bring their own
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def prepare(self, pictures):
         """Turn store rows into network input on the pictures' device.
@@ -66,33 +89,81 @@ class Embedder(nn.Module):
         Returns:
             float32, B x 3 x height x width, normalised; resized (bilinear, antialiased) where the size differs.
         """
-        x = pictures.permute(0, 3, 1, 2).float()
-        if x.shape[2:] != self.size:
-            x = nn.functional.interpolate(x, self.size, mode="bilinear", antialias=True)
-        return ((x / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return self.normalise(resize(pictures.permute(0, 3, 1, 2).float(), self.size) / 255)
+
+    def normalise(self, x):
+        """float32, B x 3 x height x width in [0, 1], to what the backbone was trained on."""
+        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def features(self, x):
+        """Embeddings that the losses over pairs see: normalised pictures to float32, B x D."""
+        return self.projection(self.pool(self.backbone(x)).flatten(1)).float()
 
     def forward(self, x):
-        """float32, B x 3 x height x width, to float32, B x D."""
-        return self.projection(self.backbone(x)).float()
+        """Embeddings that are compared: normalised pictures (float32, B x 3 x height x width) to float32, B x D."""
+        return self.neck(self.features(x))
+
+    def blocks(self):
+        """Parameters of the backbone by depth: list of lists, from its input to its output."""
+        groups = []
+        for child in self.backbone.children():
+            parts = child.children() if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
+            groups += [group for part in parts if (group := list(part.parameters()))]
+        known = {id(parameter) for group in groups for parameter in group}
+        first = [parameter for parameter in self.backbone.parameters() if id(parameter) not in known]
+        return [first, *groups] if first else groups  # tokens and places of a transformer stand at its input
+
+    def cost(self):
+        """What the network costs.
+
+        Returns:
+            dict: number of parameters, and floating point operations (a multiplication and an addition are two) for
+            one picture
+        """
+        training = self.training
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.eval()(torch.zeros(1, 3, *self.size, device=self.mean.device))
+        self.train(training)
+        return {"parameters": sum(p.numel() for p in self.parameters()), "flops": counter.get_total_flops()}
 
 
-def _backbone(params):
-    names = torchvision.models.list_models(module=torchvision.models)
-    if params.backbone not in names:
-        raise ReidError(f"network.backbone: torchvision has no {params.backbone}; it has {', '.join(names)}")
+def _backbone(params, size):
+    """The network without its classifier, what pools its map, and mean and deviation of the pictures it expects."""
+    found = catalogue.resolve(params.backbone)
+    if found is None:
+        raise ReidError(f"network.backbone: {catalogue.problem(params.backbone)}")
+    source, name = found
+    resnet = source == "torchvision" and name.startswith(("resnet", "resnext", "wide_resnet"))
+    if params.last_stride == 1 and not resnet:
+        raise ReidError(f"network.last_stride: is 2 for {params.backbone}; only torchvision's ResNets can have 1")
+    if source == "timm":
+        return _timm(name, params, size)
+    network = osnet(name) if source == "osnet" else _torchvision(name, params)
+    pool = "pool" if source == "osnet" else "avgpool"
+    transformer = hasattr(network, "class_token")
+    if params.pooling == "gem":
+        old = getattr(network, pool, None)
+        if not isinstance(old, nn.AdaptiveAvgPool2d) or old.output_size not in (1, (1, 1)):
+            raise ReidError(f"network.pooling: {params.backbone} has no pooling that gem could replace")
+        setattr(network, pool, GeM())
+    elif (params.pooling == "token") != transformer:
+        right = "token" if transformer else "average or gem"
+        raise ReidError(f"network.pooling: must be {right} for {params.backbone}")
+    return network, nn.Identity(), MEAN, STD
+
+
+def _torchvision(name, params):
+    import torchvision
+
     extra = {}
-    if params.backbone in ("googlenet", "inception_v3"):
+    if name in ("googlenet", "inception_v3"):
         # a second output, which only classification uses; their weights want pictures normalised in another way
         extra = {"aux_logits": False, "init_weights": True, "transform_input": True}
-    network = torchvision.models.get_model(params.backbone, weights=None, **extra)
-    head = next((name for name in _HEADS if hasattr(network, name)), None)
+    network = torchvision.models.get_model(name, weights=None, **extra)
+    head = next((head for head in _HEADS if hasattr(network, head)), None)
     if head is None or not _drop_last_linear(network, head):
-        raise ReidError(f"network.backbone: {params.backbone} has no linear classifier to take off; choose another")
-    if params.weights:
-        _load_backbone(network, params)
+        raise ReidError(f"network.backbone: {name} has no linear classifier to take off; choose another")
     if params.last_stride == 1:
-        if not isinstance(network, torchvision.models.ResNet):
-            raise ReidError(f"network.last_stride: is 2 for {params.backbone}; only a ResNet's can be 1")
         for module in network.layer4[0].modules():
             if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
                 module.stride = (1, 1)
@@ -112,64 +183,38 @@ def _drop_last_linear(network, name):
     return False
 
 
-def _load_backbone(network, params):
-    """Load weights by name (torchvision's) or from a file; everything but the layer taken off must match."""
-    path = Path(params.weights)
-    if path.suffix in (".safetensors", ".pth", ".pt"):
-        state = _read_weights(path)
-    else:
-        try:
-            weights = torchvision.models.get_model_weights(params.backbone)[params.weights]
-        except KeyError as error:
-            known = [w.name for w in torchvision.models.get_model_weights(params.backbone)]
-            raise ReidError(
-                f"network.weights: {params.backbone} has no weights {params.weights}; it has {', '.join(known)}"
-            ) from error
-        try:
-            state = weights.get_state_dict(progress=True, check_hash=True)
-        except (URLError, OSError, RuntimeError) as error:
-            folder = Path(torch.hub.get_dir()) / "checkpoints"
-            raise ReidError(
-                f"network.weights: {params.weights} of {params.backbone} cannot be fetched ({error}). Put the file "
-                f"{weights.url.rsplit('/', 1)[1]} into {folder}, or give its path as network.weights, or train from "
-                "scratch with network.weights: null"
-            ) from error
-    # torchvision's files of DenseNet have a dot that its module names no longer have
-    state = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key): state[key] for key in state}
-    own = network.state_dict()
-    wrong = [
-        f"{key}: {'is missing' if key not in state else f'has shape {list(state[key].shape)}'}"
-        for key, value in own.items()
-        if not key.endswith("num_batches_tracked") and (key not in state or state[key].shape != value.shape)
-    ]
-    # a deeper network of the same family has all of these arrays, and more
-    wrong += [f"{key}: is not part of it" for key in state if key not in own and not key.startswith(_TAKEN_OFF)]
-    if wrong:
-        raise ReidError(
-            f"network.weights: {params.weights} is not of {params.backbone}: {len(wrong)} arrays differ, "
-            f"first {wrong[0]}"
-        )
-    _set_arrays(network, {key: state[key] for key in own if key in state})
+def timm_network(name, params, size, **more):
+    """A network of timm without its classifier, for pictures of ``size`` where its kind has a size.
 
+    Raises:
+        ReidError: it does not take such pictures or such pooling.
+    """
+    import timm
 
-def _set_arrays(network, arrays):
-    state = network.state_dict()  # its metadata is what MNASNet asks for
-    state.update(arrays)
-    network.load_state_dict(state)
-
-
-def _read_weights(path):
+    pooling = {"average": "avg", "gem": "", "token": "token"}[params.pooling]
+    options = {"num_classes": 0, "global_pool": pooling, **more}
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code from the file
-        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-            raise ValueError("it does not hold arrays by name alone")
-        return state
-    except FileNotFoundError as error:
-        raise ReidError(f"network.weights: {path}: there is no such file") from error
-    except Exception as error:  # the readers raise a dozen kinds
-        raise ReidError(f"network.weights: {path} cannot be read as weights ({error})") from error
+        try:
+            return timm.create_model(name, img_size=size, **options)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            return timm.create_model(name, **options)  # takes any size
+    except (TypeError, AssertionError, ValueError, KeyError) as error:
+        raise ReidError(
+            f"network.backbone: timm's {name}, pooling {params.pooling}, pictures of {size[0]}x{size[1]}: {error}"
+        ) from error
+
+
+def _timm(name, params, size):
+    import timm
+
+    tags = [tag.partition(".")[2] for tag in timm.list_pretrained(f"{name}.*")]
+    tagged = params.weights if params.weights in tags else None
+    network = timm_network(f"{name}.{tagged}" if tagged else name, params, size)
+    about = network.pretrained_cfg
+    pool = GeM() if params.pooling == "gem" else nn.Identity()
+    return network, pool, about.get("mean", MEAN), about.get("std", STD)
 
 
 def save(path, network, params):
@@ -204,11 +249,18 @@ def load(path):
         raise ReidError(f"{path}: is not a checkpoint of this pipeline ({error!r})") from error
     try:
         size = params["input"]["height"], params["input"]["width"]
-        network = Embedder(Network(**{**params["network"], "weights": None}), size)
+        network = Embedder(Network(**params["network"]), size)
         shapes = {key: value.shape for key, value in network.state_dict().items()}
         if shapes != {key: value.shape for key, value in arrays.items()}:
             raise ValueError("its arrays are not those of its network")
     except (KeyError, TypeError, ValueError) as error:
         raise ReidError(f"{path}: is not a checkpoint of this pipeline ({error!r})") from error
-    _set_arrays(network, arrays)
+    set_arrays(network, arrays)
     return network.eval()
+
+
+def set_arrays(network, arrays):
+    """Put arrays into a network by name; those that it has and ``arrays`` lacks stay as they are."""
+    state = network.state_dict()  # its metadata is what MNASNet asks for
+    state.update(arrays)
+    network.load_state_dict(state)

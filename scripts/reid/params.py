@@ -83,8 +83,13 @@ class Network(Section):
     )
     projection: Projection | None
     neck: Literal["batch_norm"] | None = Field(
-        description="batch norm between the embedding of the losses and that of the softmax and of the result (Luo 2019)"
+        description="batch norm between the embedding of the other losses and that of softmax and result (Luo 2019)"
     )
+
+    def file(self):
+        """Path of the file that ``weights`` names (Torchreid's end in .pth.tar-60); None if it names no file."""
+        name = (self.weights or "").rsplit("/")[-1]
+        return self.weights if name.endswith((".safetensors", ".pth", ".pt", ".tar")) or ".pth.tar" in name else None
 
 
 class Size(Section):
@@ -100,7 +105,7 @@ class Crop(Section):
 
 
 class Light(Section):
-    """A factor from 1 - x to 1 + x for each; hue turns by up to x of the circle (0: kits are known by their colour)."""
+    """A factor from 1 - x to 1 + x for each; hue turns by up to x of the circle (0 keeps the colours of kits)."""
 
     brightness: Share
     contrast: Share
@@ -138,7 +143,7 @@ class Pictures(Section):
     light: Light | None
     resample: Resample | None
     blur: Blur | None
-    erasing: Rectangle | None = Field(description="filled with the mean colour (Zhong 2020, the dev kit's random_erase)")
+    erasing: Rectangle | None = Field(description="filled with the mean colour (Zhong 2020, dev kit's random_erase)")
     patch: Rectangle | None = Field(description="filled from another picture of the batch (dev kit's random_patch)")
 
 
@@ -234,7 +239,7 @@ class Loss(Section):
 
 class Optimiser(Section):
     kind: Literal["adamw", "adam", "amsgrad", "sgd", "rmsprop", "radam"] = Field(
-        description="sgd has a momentum of 0.9, as the dev kit's"
+        description="sgd and rmsprop have a momentum of 0.9, as in the dev kit"
     )
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)

@@ -21,10 +21,24 @@ INTERPOLATION = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean (RGB): what networks see as zero
 _CHUNK = 64  # pictures per task: small enough to share work evenly, large enough that handing over costs nothing
 
 
-def decode(content, height, width, size, interpolation="bilinear"):
+def _fitted(picture, height, width, method, fit):
+    """A picture of another size, stretched or padded to this one."""
+    if fit == "stretch":
+        return picture.resize((width, height), method)
+    if picture.height * width >= picture.width * height:  # a narrower shape
+        inner = max(1, round(picture.width * height / picture.height)), height
+    else:
+        inner = width, max(1, round(picture.height * width / picture.width))
+    padded = Image.new("RGB", (width, height), MEAN_COLOUR)
+    padded.paste(picture.resize(inner, method), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return padded
+
+
+def decode(content, height, width, size, interpolation="bilinear", fit="stretch"):
     """Decode one picture and resize it.
 
     Args:
@@ -32,6 +46,7 @@ def decode(content, height, width, size, interpolation="bilinear"):
         height, width: of the result, pixels.
         size: (height, width) that the picture must have.
         interpolation: a key of :data:`INTERPOLATION`.
+        fit: ``"stretch"``, or ``"pad"``: keep height : width, centred on :data:`MEAN_COLOUR`.
 
     Returns:
         uint8 array, height x width x 3
@@ -48,7 +63,7 @@ def decode(content, height, width, size, interpolation="bilinear"):
     except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and more for damaged chunks
         raise ValueError(f"it does not decode ({error})") from error
     if picture.size != (width, height):
-        picture = picture.resize((width, height), INTERPOLATION[interpolation])
+        picture = _fitted(picture, height, width, INTERPOLATION[interpolation], fit)
     return np.asarray(picture)
 
 
@@ -57,7 +72,7 @@ def _decode_rows(task):
 
     Writes by position and not through a memory map, so that the process does not grow with the file.
     """
-    zip_path, store_path, start, rows, height, width, interpolation, header = task
+    zip_path, store_path, start, rows, height, width, interpolation, fit, header = task
     problems = []
     source = os.open(zip_path, os.O_RDONLY)
     target = os.open(store_path, os.O_WRONLY)
@@ -66,7 +81,7 @@ def _decode_rows(task):
         for i, (member, offset, packed, size, method, crc, *picture) in enumerate(rows):
             try:
                 content = read_member(source, offset, packed, size, method, crc)
-                block[i] = decode(content, height, width, tuple(picture), interpolation)
+                block[i] = decode(content, height, width, tuple(picture), interpolation, fit)
             except ValueError as error:
                 problems.append(f"{zip_path}: {member}: {error}")
         data = memoryview(block).cast("B")
@@ -80,7 +95,7 @@ def _decode_rows(task):
     return len(rows), problems
 
 
-def build_store(zip_path, table, path, height, width, interpolation, workers, progress=True):
+def build_store(zip_path, table, path, height, width, interpolation, workers, progress=True, fit="stretch"):
     """Decode and resize all pictures of a split.
 
     Args:
@@ -91,6 +106,7 @@ def build_store(zip_path, table, path, height, width, interpolation, workers, pr
         interpolation: a key of :data:`INTERPOLATION`.
         workers: number of processes; memory does not depend on the number of pictures.
         progress: whether to show a progress bar.
+        fit: as for :func:`decode`.
 
     Raises:
         ReidError: the zip is missing; pictures that do not decode, whose CRC is wrong or whose size is not the one in
@@ -111,7 +127,7 @@ def build_store(zip_path, table, path, height, width, interpolation, workers, pr
             for start in range(0, count, _CHUNK):
                 part = table.slice(start, _CHUNK).select(names).to_pydict()
                 rows = list(zip(*(part[name] for name in names), strict=True))
-                yield zip_path, partial, start, rows, height, width, interpolation, header
+                yield zip_path, partial, start, rows, height, width, interpolation, fit, header
 
         with bar(count, os.path.basename(path), "picture", progress) as done:
             for number, found in ordered_map(_decode_rows, tasks(), workers):

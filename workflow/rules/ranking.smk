@@ -1,6 +1,6 @@
 # Distances inside each action, their score, and the ranking to submit.
 #
-# INPUTS   data/index/{split}.parquet, results/embeddings/{model}/{split}.npy; params.yaml: distances, evaluate
+# INPUTS   data/index/{split}.parquet, results/embeddings/{model}/{split}.npy; params.yaml: distances, evaluate, train
 # OUTPUTS  results/distances/{split}.parquet     one row per action: queries, gallery, distances
 #          results/metrics/{split}.json          mAP, rank-k and chance level (valid, test)
 #          results/plots/cmc/{split}.csv         CMC curve (valid, test)
@@ -44,6 +44,7 @@ rule evaluate:
         "../../envs/environment.yaml"
     params:
         section=config["evaluate"],
+        splits=config["train"],
     message:
         "{wildcards.split}: metrics"
     shell:

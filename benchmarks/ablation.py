@@ -1,0 +1,375 @@
+"""Which part of the recipe is worth what: the dev kit's recipe, then one part after the other, on synthetic matches.
+
+Every row trains the same network from scratch on the same number of pictures, with each of three seeds. A part stays
+if it raises the mean mAP of valid over the seeds; what it is worth is told on test. Runs are kept in
+results/ablation, so that an interrupted table goes on. Writes docs/ablation.md and docs/ablation.json.
+"""
+
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import multiprocessing
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from reid.cli import log  # noqa: E402
+from reid.files import read_json, replacing, write_json  # noqa: E402
+
+SEEDS = (1, 2, 3)
+ACTIONS = {"train": 260, "valid": 40, "test": 70}  # about 10,000 thumbnails
+PICTURES = 16_000  # seen by each training
+HEIGHT, WIDTH = 128, 64
+RESAMPLES = 4000
+FOLDER = ROOT / "results/ablation"
+
+# The dev kit's baseline with the network and size of this table. last_stride is that of the kit's own resnet18.
+KIT = {
+    "network": {
+        "backbone": "resnet18",
+        "weights": None,
+        "last_stride": 2,
+        "pooling": "average",
+        "projection": None,
+        "neck": None,
+    },
+    "input": {"height": HEIGHT, "width": WIDTH},
+    "subset": 1.0,
+    "epochs": 100,
+    "budget": PICTURES,
+    "threads": 1,
+}
+CONTRAST = {"kind": "supcon", "weight": 1.0, "temperature": 0.05}
+
+
+def contrast(negatives):
+    loss = {"negatives": negatives, "contrast": CONTRAST, "triplet": None, "centroid": None, "softmax": None}
+    return {"model": {"loss": loss}, "distances": {"metric": "cosine"}}
+
+
+# Each part: its name, and the ways to do it, of which the best stays. ``always`` stays because later parts need it.
+PARTS = [
+    {"name": "mixed precision (bf16)", "ways": {"": {"model": {"precision": "bf16"}}}, "always": True},
+    {
+        "name": "batches of whole actions",
+        "ways": {
+            "": {
+                "model": {
+                    "sampler": {"kind": "actions", "actions": 4, "people": None, "images": 2, "neighbours": "any"}
+                }
+            }
+        },
+        "always": True,
+    },
+    {
+        "name": "supervised contrast",
+        "ways": {
+            "negatives of the same action": contrast("action"),
+            "everybody as negative": contrast("everything"),
+            "the same action and other games": contrast("action+games"),
+        },
+    },
+    {
+        "name": "projection after the pooling",
+        "ways": {"": {"model": {"network.projection": {"width": 128, "kind": "linear"}}}},
+    },
+    {
+        "name": "crop, light, erasing",
+        "ways": {
+            "": {
+                "model": {
+                    "pictures.crop": {"probability": 1.0, "margin": 0.1},
+                    "pictures.light": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.0},
+                    "pictures.erasing": {"probability": 0.5, "smallest": 0.02, "largest": 0.4},
+                }
+            }
+        },
+    },
+    {
+        "name": "one-cycle AdamW",
+        "ways": {
+            "": {
+                "model": {
+                    "optimiser.kind": "adamw",
+                    "optimiser.learning_rate": 0.002,
+                    "optimiser.weight_decay": 0.01,
+                    "schedule": {"kind": "one_cycle", "warm_up": 0.3},
+                }
+            }
+        },
+    },
+    {"name": "weight averaging (0.995)", "ways": {"": {"model": {"averaging": {"kind": "ema", "decay": 0.995}}}}},
+    {
+        "name": "softmax over queries",
+        "ways": {
+            "": {"distances": {"queries": {"kind": "softmax", "temperature": 0.1, "rounds": 1, "weight": 1.0}}}
+        },
+    },
+]
+
+
+def merged(settings, way):
+    """Settings with those of a way on top."""
+    return {part: {**settings.get(part, {}), **way.get(part, {})} for part in ("model", "distances")}
+
+
+def params_of(settings, seed):
+    """The checked parameter file of a row: the dev kit's recipe with ``settings``.
+
+    Returns:
+        reid.params.Params with one model, ``"model"``
+    """
+    from reid.params import check_params
+
+    content = yaml.safe_load((ROOT / "recipes/dev-kit-baseline.yaml").read_text(encoding="utf-8"))
+    model = next(iter(content["models"].values()))
+    for place, value in {**KIT, **settings["model"], "seed": seed}.items():
+        *sections, key = place.split(".")
+        found = model
+        for section in sections:
+            found = found[section]
+        found[key] = value
+    content["models"] = {"model": model}
+    content["distances"] |= settings["distances"]
+    return check_params(content, "benchmarks/ablation.py")
+
+
+def make_data(split):
+    """Zip, index and store of a split in results/ablation/data; nothing is made twice."""
+    from reid.index import build_index, write_index
+    from reid.synthetic import make_split
+    from reid.thumbnails import build_store
+
+    folder = FOLDER / "data"
+    zip_path, index, store = (folder / f"{split}.{end}" for end in ("zip", "parquet", "npy"))
+    if not store.exists():
+        make_split(zip_path, split, ACTIONS[split], 1, threads=2)
+        table, _ = build_index(zip_path, split)
+        write_index(index, table, split, "0" * 64)
+        build_store(zip_path, table, store, HEIGHT, WIDTH, "bilinear", 2)
+
+
+def read_data(split):
+    from reid.index import read_index
+    from reid.thumbnails import open_store
+
+    table, _ = read_index(FOLDER / f"data/{split}.parquet")
+    return table, open_store(FOLDER / f"data/{split}.npy", len(table))
+
+
+def trained(params):
+    """Folder of a training: its seconds, and the embeddings of valid and test. Nothing is trained twice."""
+    model = params.models["model"]
+    identity = json.dumps([ACTIONS, model.model_dump()], sort_keys=True)
+    folder = FOLDER / "runs" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    if not (folder / "run.json").exists():
+        from reid.embedding import embed, write_embeddings
+        from reid.training import train
+        from reid.trainset import Pictures, select_people
+
+        table, store = read_data("train")
+        steps = []
+        people = select_people([table], model.subset)
+        add = lambda _, step: steps.append(step)  # noqa: E731
+        network = train(people, Pictures([store]), model, on_epoch=add, progress=False).chosen
+        for split in ("valid", "test"):
+            one = params.embed.model_copy(update={"threads": model.threads})
+            write_embeddings(folder / f"{split}.npy", embed(network, read_data(split)[1], one, progress=False))
+        run = {"pictures": sum(s.pictures for s in steps), "seconds": sum(s.seconds for s in steps)}
+        write_json(folder / "run.json", {**run, "model": model.model_dump()})
+    return folder
+
+
+def scored(settings, seed):
+    """Train if need be, and score.
+
+    Returns:
+        dict: seconds, pictures, mAP of valid and test, and AP of each query of test with its action
+    """
+    from reid.distances import Pairs, action_distances, group_actions, read_embeddings
+    from reid.index import column
+    from reid.metrics import average_precision, rank
+
+    params = params_of(settings, seed)
+    folder = trained(params)
+    found = {key: value for key, value in read_json(folder / "run.json").items() if key != "model"}
+    for split in ("valid", "test"):
+        table, _ = read_data(split)
+        actions, person = group_actions(table), column(table, "person_uid")
+        embeddings = read_embeddings(folder / f"{split}.npy", len(table))
+        distances = list(action_distances([embeddings], actions, params.distances))
+        parts = [
+            (np.repeat(a.query, len(a.gallery)), np.tile(a.gallery, len(a.query)), np.full(d.size, i), d.ravel())
+            for i, (a, d) in enumerate(zip(actions, distances, strict=True))
+        ]
+        pairs = Pairs(*map(np.concatenate, zip(*parts, strict=True)))
+        ranked = rank(pairs)
+        precision = average_precision(person[ranked.query] == person[ranked.gallery], ranked.start)
+        found[split] = float(precision.mean())
+        if split == "test":
+            action_of = dict(zip(pairs.query.tolist(), pairs.action.tolist(), strict=True))
+            found["AP"] = precision.tolist()
+            found["action"] = [action_of[query] for query in ranked.query[ranked.start].tolist()]
+    return found
+
+
+def interval(values, action, rng):
+    """95 % interval of a mean over queries, from a bootstrap over actions (queries of one share a gallery).
+
+    Args:
+        values: float array, one per query.
+        action: int array, the action of each.
+    """
+    count = np.bincount(action)
+    total = np.bincount(action, values)
+    drawn = rng.integers(0, len(count), (RESAMPLES, len(count)))
+    return np.quantile(total[drawn].sum(1) / count[drawn].sum(1), [0.025, 0.975])
+
+
+def table_row(name, runs, before, rng):
+    """Figures of a row: means over the seeds, and the difference to the row that it builds on."""
+    precision, action = np.mean([run["AP"] for run in runs], axis=0), np.array(runs[0]["action"])
+    low, high = interval(precision, action, rng)
+    row = {
+        "row": name,
+        "valid": float(np.mean([run["valid"] for run in runs])),
+        "test": float(precision.mean()),
+        "interval": [float(low), float(high)],
+        "seeds": [run["test"] for run in runs],
+        "seconds": [run["seconds"] for run in runs],
+        "pictures": [run["pictures"] for run in runs],
+    }
+    if before:
+        change = precision - np.mean([run["AP"] for run in before], axis=0)
+        row["change"] = float(change.mean())
+        row["change_interval"] = [float(value) for value in interval(change, action, rng)]
+    return row
+
+
+def _all_seeds(settings, pool):
+    return list(pool.map(scored, [settings] * len(SEEDS), SEEDS))
+
+
+def run(jobs):
+    """The whole table."""
+    rng = np.random.default_rng(0)
+    for split in ACTIONS:
+        make_data(split)
+    settings = {"model": {}, "distances": {}}
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        kit = kept = _all_seeds(settings, pool)
+        rows = [{**table_row("dev kit's recipe", kit, None, rng), "stays": True}]
+        _report(rows[-1])
+        for part in PARTS:
+            ways = {way: merged(settings, change) for way, change in part["ways"].items()}
+            runs = {way: _all_seeds(changed, pool) for way, changed in ways.items()}
+            valid = {way: np.mean([run["valid"] for run in found]) for way, found in runs.items()}
+            best = max(valid, key=valid.get)
+            stays = part.get("always", False) or valid[best] > np.mean([run["valid"] for run in kept])
+            for way, found in runs.items():
+                name = part["name"] + (f": {way}" if way else "")
+                rows.append({**table_row(name, found, kept, rng), "stays": bool(stays and way == best)})
+                _report(rows[-1])
+            if stays:
+                settings, kept = ways[best], runs[best]
+    full = table_row("full recipe", kept, kit, rng)
+    return {"rows": rows, "full": full, "settings": settings}
+
+
+def _report(row):
+    change = f", {100 * row['change']:+.1f}" if "change" in row else ""
+    log.info("%s: test %.1f%s%s", row["row"], 100 * row["test"], change, "" if row["stays"] else " (left out)")
+
+
+def machine():
+    """What the figures were measured with."""
+    import torch
+    import torchvision
+
+    cpu = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    return {
+        "cpu": cpu.partition(":")[2].strip() or cpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+
+
+def _lines(path):
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def _points(value):
+    return f"{100 * value:.1f}"
+
+
+def page(result, data):
+    """The table as Markdown."""
+    full, kit = result["full"], result["rows"][0]
+    gains = [b - a for a, b in zip(kit["seeds"], full["seeds"], strict=True)]
+    share = sum(full["seconds"]) / sum(kit["seconds"])
+    lines = [
+        "| | test mAP | 95 % | seeds | change | 95 % | seconds | stays |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        change = [_points(row["change"]), " to ".join(map(_points, row["change_interval"]))] if "change" in row else ["", ""]
+        if change[0] and not change[0].startswith("-"):
+            change[0] = f"+{change[0]}"
+        cells = [
+            row["row"],
+            _points(row["test"]),
+            " to ".join(map(_points, row["interval"])),
+            ", ".join(map(_points, row["seeds"])),
+            *change,
+            f"{np.mean(row['seconds']):.0f}",
+            "yes" if row["stays"] else "no",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    settings = yaml.safe_dump(result["settings"], sort_keys=False, width=110)
+    head = f"""Made by `make ablation`: ResNet-18 from scratch, {HEIGHT} x {WIDTH}, {PICTURES:,} pictures seen by each
+training, {len(SEEDS)} seeds, on {sum(data.values()):,} synthetic thumbnails ({", ".join(f"{s} {n:,}" for s, n in data.items())}).
+mAP in per cent, mean over the seeds; intervals from a bootstrap over the actions of test. A row is compared with the
+last row above it that stays; it stays if it raises the mean mAP of valid. {result["machine"]["cpu"]},
+Python {result["machine"]["python"]}, torch {result["machine"]["torch"]}, torchvision {result["machine"]["torchvision"]};
+{result["jobs"]} trainings at a time with one thread each.
+"""
+    foot = f"""
+**Full recipe against the dev kit's: {_points(full["change"])} points more ({" to ".join(map(_points, full["change_interval"]))});
+{", ".join(map(_points, gains))} for each seed, in {share:.2f} of the training time.** What stays, on top of
+`recipes/dev-kit-baseline.yaml`:
+
+```yaml
+{settings}```
+"""
+    return head + "\n" + "\n".join(lines) + "\n" + foot
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
+    args = parser.parse_args()
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    result = {**run(args.jobs), "machine": machine(), "jobs": args.jobs}
+    write_json(ROOT / "docs/ablation.json", result)
+    sizes = {split: len(read_data(split)[0]) for split in ACTIONS}
+    path = ROOT / "docs/ablation.md"
+    before, _, after = path.read_text(encoding="utf-8").partition("<!-- table -->") if path.exists() else ("", "", "")
+    after = after.partition("<!-- end -->")[2]
+    with replacing(path) as partial:
+        text = f"{before}<!-- table -->\n{page(result, sizes)}<!-- end -->{after}"
+        partial.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Choose the distances section of params.yaml by the mAP of valid: metric, query expansion, re-ranking, division among
+the queries, weights of the models. Prints what was tried and the section; --write puts it into the file.
+"""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from reid import cli
+from reid.distances import action_distances, group_actions, read_embeddings
+from reid.errors import ReidError
+from reid.index import column, read_index
+from reid.params import read_params
+from reid.tuning import LEAST_GAIN, mean_average_precision, tune, write_section
+
+
+def main(args):
+    params = read_params(args.params)
+    table, about = read_index(args.index, ["role", "bbox_idx", "action_idx", "person_uid"])
+    if about["split"] != "valid":
+        raise ReidError(f"{args.index}: is of {about['split']}; parameters are chosen on valid")
+    if "valid" in params.train.splits:
+        raise ReidError(f"{args.params}: train.splits holds valid; what was trained on can choose nothing")
+    paths = {path.parent.name: path for path in args.embeddings}
+    if len(paths) < len(args.embeddings):
+        raise ReidError("--embeddings: the folder of each file must bear the name of its model, each another one")
+    if args.write and not set(paths) <= set(params.models):
+        raise ReidError(f"--write: {args.params} has the models {', '.join(params.models)}, not {', '.join(paths)}")
+    embeddings = {name: read_embeddings(path, len(table)) for name, path in paths.items()}
+    actions, person = group_actions(table), column(table, "person_uid")
+
+    now, weights = 0.0, params.fused()
+    if set(paths) == set(weights):
+        chosen = [embeddings[name] for name in weights]
+        distances = action_distances(chosen, actions, params.distances, list(weights.values()))
+        now = mean_average_precision(actions, person)(distances)
+        print(f"mAP with {args.params} as it is: {now:.4f}\n")
+    section, tried, score = tune(embeddings, actions, person)
+    if section.models is None and set(paths) != set(params.models):
+        section = section.model_copy(update={"models": dict.fromkeys(paths, 1.0)})
+    print(f"{'part':<12}{'without':<9}{'with':<8}{'':<6}best candidate")
+    for part, without, best, with_it, kept in tried:
+        best = best if isinstance(best, str | dict) else best.model_dump()
+        print(f"{part:<12}{without:<9.4f}{with_it:<8.4f}{'kept' if kept else '':<6}{json.dumps(best)}")
+    print(f"\nmAP with the section below: {score:.4f}\n")
+    print(yaml.safe_dump({"distances": section.model_dump()}, sort_keys=False, default_flow_style=None), end="")
+    if args.write and now >= score + LEAST_GAIN:
+        cli.log.warning("%s: left as it is, for what it has is better", args.params)
+    elif args.write:
+        write_section(args.params, section)
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    parser.add_argument("--index", required=True, type=Path, help="index of valid")
+    parser.add_argument(
+        "--embeddings", required=True, type=Path, nargs="+", help="one file per model, in a folder of the model's name"
+    )
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--write", action="store_true", help="put the section into the parameter file")
+    cli.run(main, parser)
