@@ -5,7 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt requirements
+.PHONY: submission test lint record adopt tune ablation requirements
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
@@ -25,6 +25,15 @@ record: .venv/ready
 # After `dvc pull`, `dvc checkout` or `dvc exp apply`: tell Snakemake that what DVC restored is up to date.
 adopt: .venv/ready
 	$(ACTIVE) python workflow/ledger.py adopt
+
+# Choose the section `distances` of params.yaml by the mAP of valid.
+tune: .venv/ready
+	$(ACTIVE) snakemake --cores 8 results/metrics/valid.json
+	$(ACTIVE) python scripts/tune.py --index data/index/valid.parquet --embeddings results/embeddings/*/valid.npy --write
+
+# What each part of the recipe is worth: docs/ablation.md. Under two hours on two cores; goes on where it was stopped.
+ablation: .venv/ready
+	$(ACTIVE) python benchmarks/ablation.py
 
 # After a change of envs/*.in; pins that still fit stay, UPGRADE=--upgrade takes the newest.
 requirements: .venv/ready

@@ -193,9 +193,10 @@ def scored(settings, seed):
     Returns:
         dict: seconds, pictures, mAP of valid and test, and AP of each query of test with its action
     """
-    from reid.distances import Pairs, action_distances, group_actions, read_embeddings
+    from reid.actions import group_actions
+    from reid.distances import action_distances, read_embeddings
     from reid.index import column
-    from reid.metrics import average_precision, rank
+    from reid.metrics import Pairs, average_precision, rank
 
     params = params_of(settings, seed)
     folder = trained(params)

@@ -4,7 +4,8 @@ import math
 from pathlib import Path
 
 from reid import cli
-from reid.distances import action_distances, group_actions, read_embeddings, write_distances
+from reid.actions import group_actions
+from reid.distances import action_distances, read_embeddings, write_distances
 from reid.errors import ReidError
 from reid.index import read_index
 from reid.params import read_params

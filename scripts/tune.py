@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 from reid import cli
-from reid.distances import action_distances, group_actions, read_embeddings
+from reid.actions import group_actions
+from reid.distances import action_distances, read_embeddings
 from reid.errors import ReidError
 from reid.index import column, read_index
 from reid.params import read_params

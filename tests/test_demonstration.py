@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.distances import Pairs, action_distances, group_actions
+from reid.actions import group_actions
+from reid.distances import action_distances
 from reid.embedding import embed
 from reid.index import build_index, column
-from reid.metrics import rank, score
+from reid.metrics import Pairs, rank, score
 from reid.params import read_params
 from reid.synthetic import make_split
 from reid.thumbnails import build_store, open_store
 from reid.training import train
+from reid.trainset import Pictures, select_people
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,7 +40,7 @@ def test_training_doubles_chance_and_beats_the_untrained_network(tmp_path):
         embeddings = embed(network, stores["valid"], params.embed, progress=False)
         parts = [
             (np.repeat(a.query, len(a.gallery)), np.tile(a.gallery, len(a.query)), d.ravel())
-            for a, d in zip(actions, action_distances([embeddings], actions, params.distances.metric), strict=True)
+            for a, d in zip(actions, action_distances([embeddings], actions, params.distances), strict=True)
         ]
         query, gallery, distance = map(np.concatenate, zip(*parts, strict=True))
         ranked = rank(Pairs(query, gallery, np.zeros_like(query), distance))
@@ -46,7 +48,8 @@ def test_training_doubles_chance_and_beats_the_untrained_network(tmp_path):
 
     def learned(epochs):
         changed = model.model_copy(update={"epochs": epochs})
-        return scored(train(tables["train"], stores["train"], changed, progress=False))
+        people = select_people([tables["train"]], changed.subset)
+        return scored(train(people, Pictures([stores["train"]]), changed, progress=False).chosen)
 
     untrained, trained = learned(0), learned(model.epochs)
     assert trained["mAP"] >= 2 * trained["chance"]["mAP"], name

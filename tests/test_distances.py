@@ -11,15 +11,8 @@ import pytest
 import yaml
 from distances import main, weights_of
 
-from reid.distances import (
-    SCHEMA,
-    Action,
-    action_distances,
-    group_actions,
-    read_distances,
-    read_embeddings,
-    write_distances,
-)
+from reid.actions import Action, group_actions
+from reid.distances import SCHEMA, action_distances, read_distances, read_embeddings, write_distances
 from reid.errors import ReidError
 from reid.index import write_index
 from reid.params import Distances

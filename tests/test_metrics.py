@@ -9,8 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from reid.distances import Pairs
-from reid.metrics import average_precision, chance, cmc, first_hit, rank, score
+from reid.metrics import Pairs, average_precision, chance, cmc, first_hit, rank, score
 
 
 @functools.cache

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import BaseModel
+from small import MODEL
+from small import changed as changed_copy
 
 from reid import params as params_module
 from reid.errors import ReidError
@@ -18,14 +20,41 @@ FILES = [ROOT / "params.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))]
 SHA = "0123456789abcdef" * 4
 
 
+RECTANGLE = {"probability": 0.5, "smallest": 0.02, "largest": 0.4}
+FULL = {  # every part on
+    "soup": [2, 3],
+    "network.weights": "some.pth",
+    "network.projection": {"width": 64, "kind": "linear"},
+    "network.neck": "batch_norm",
+    "pictures.crop": {"probability": 0.5, "margin": 0.1},
+    "pictures.light": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.0},
+    "pictures.resample": {"probability": 0.5, "smallest": 0.5},
+    "pictures.blur": {"probability": 0.5, "sigma": 1.0},
+    "pictures.erasing": dict(RECTANGLE),
+    "pictures.patch": dict(RECTANGLE),
+    "loss.contrast": {"kind": "supcon", "weight": 1.0, "temperature": 0.05},
+    "loss.centroid": {"weight": 1.0, "temperature": 0.1},
+    "optimiser.clip": 1.0,
+    "optimiser.frozen_epochs": 1,
+    "schedule": {"kind": "cosine", "warm_up": 0.1, "end": 0.0},
+    "averaging": {"kind": "ema", "decay": 0.99},
+    "epochs": 4,
+    "budget": 1000,
+    "watch": {"every": 1, "choose": "best", "patience": 2, "metric": "cosine"},
+    "compile": "default",
+}
+AFTER = {
+    "expansion": {"neighbours": 1, "alpha": 1.0},
+    "reranking": {"k1": 3, "k2": 2, "original": 0.5},
+    "queries": {"kind": "softmax", "temperature": 0.1, "rounds": 1, "weight": 1.0},
+}
+
+
 def two_models():
     whole = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    shipped = [
-        model for path in FILES for model in yaml.safe_load(path.read_text(encoding="utf-8"))["models"].values()
-    ]
-    models = {model["sampler"]["kind"]: model for model in shipped if model["loss"]["triplet"]}
-    models["actions"]["loss"]["softmax"] = dict(models["identity"]["loss"]["softmax"])
-    whole["models"] = {"one": models["identity"], "two": models["actions"]}
+    kit = {"sampler": {"kind": "identity", "people": 8, "images": 4}}
+    whole["models"] = {"one": changed_copy(MODEL, kit), "two": changed_copy(MODEL, FULL)}
+    whole["distances"] |= AFTER
     return whole
 
 
@@ -72,7 +101,10 @@ def places(content, prefix=""):
 # Places of the fixture above, for parametrising.
 SHIPPED = dict(places(two_models()))
 SECTIONS = [p for p, value in SHIPPED.items() if isinstance(value, dict) and p not in ("models", "download.sha256")]
-KINDS = ("models.one.sampler.kind", "models.two.sampler.kind")
+KINDS = tuple(
+    f"models.{place}.kind"
+    for place in ("one.sampler", "two.sampler", "one.schedule", "two.schedule", "two.loss.contrast", "two.averaging")
+)
 
 
 # ---- what passes
@@ -83,6 +115,7 @@ def test_params_and_recipes_of_the_repository_pass(path):
     params = read_params(path)
     assert params.model_dump() == Params.model_validate(yaml.safe_load(path.read_text())).model_dump()
     assert params.fused() and set(params.fused()) <= set(params.models)
+    assert all(params.watched(name) is None or model.watch for name, model in params.models.items())
 
 
 def test_values_are_those_of_the_file(content):
@@ -107,9 +140,10 @@ def test_params_cannot_be_changed_by_a_stage(content):
 
 
 def test_fused_models_are_all_or_those_named(content):
-    assert check_params(content).fused() == ["one", "two"]
-    assert check_params(changed(content, "distances.models", ["two"])).fused() == ["two"]
-    assert check_params(changed(content, "distances.models", ["two", "one"])).fused() == ["one", "two"]
+    assert list(check_params(content).fused().items()) == [("one", 1), ("two", 1)]
+    assert check_params(changed(content, "distances.models", {"two": 3})).fused() == {"two": 3}
+    weights = check_params(changed(content, "distances.models", {"two": 1, "one": 0.5})).fused()
+    assert list(weights.items()) == [("one", 0.5), ("two", 1)]
 
 
 def test_model_by_its_name(content):
@@ -195,11 +229,15 @@ def test_learning_rate_is_a_finite_number(content, value):
         ("thumbnails.height", 8, 2048),
         ("thumbnails.width", 8, 2048),
         ("models.one.seed", 0, 2**32 - 1),
-        ("models.one.network.embedding", 1, None),
+        ("models.two.network.projection.width", 1, None),
+        ("models.two.optimiser.accumulate", 1, None),
+        ("models.two.budget", 1, None),
+        ("models.two.watch.patience", 1, None),
+        ("distances.expansion.neighbours", 1, None),
+        ("distances.queries.rounds", 1, None),
         ("models.one.network.last_stride", 1, 2),
         ("models.one.input.height", 8, 2048),
         ("models.one.sampler.people", 2, None),
-        ("models.two.sampler.actions", 1, None),
         ("models.two.sampler.people", 2, None),
         ("models.two.sampler.images", 2, None),
         ("models.one.epochs", 0, None),
@@ -227,6 +265,23 @@ def test_bounds_of_whole_numbers(content, place, low, high):
         ("models.one.optimiser.learning_rate", [1e-9, 10], [0, -1]),
         ("models.one.optimiser.weight_decay", [0, 1], [-1e-9]),
         ("models.one.schedule.gamma", [0.1], [0, -1]),
+        ("models.two.schedule.warm_up", [0, 0.9], [-0.1, 1]),
+        ("models.two.schedule.end", [0, 1], [-0.1, 1.1]),
+        ("models.two.averaging.decay", [0.1, 0.999], [0, 1]),
+        ("models.two.loss.contrast.temperature", [0.01], [0, -1]),
+        ("models.two.loss.centroid.weight", [0.01], [0, -1]),
+        ("models.two.pictures.crop.margin", [0.1, 0.5], [0, 0.6]),
+        ("models.two.pictures.light.hue", [0, 0.5], [-0.1, 0.6]),
+        ("models.two.pictures.light.contrast", [0, 1], [-0.1, 1.1]),
+        ("models.two.pictures.resample.smallest", [0.1], [0, 1]),
+        ("models.two.pictures.blur.sigma", [0.1], [0]),
+        ("models.two.pictures.erasing.probability", [0, 1], [-0.1, 1.1]),
+        ("models.two.optimiser.layer_decay", [0.1, 1], [0, 1.1]),
+        ("models.two.optimiser.clip", [0.1], [0]),
+        ("distances.expansion.alpha", [0, 3], [-1]),
+        ("distances.reranking.original", [0, 1], [-0.1, 1.1]),
+        ("distances.queries.temperature", [0.1], [0]),
+        ("distances.queries.weight", [0.1, 1], [0, 1.1]),
     ],
 )
 def test_bounds_of_fractions(content, place, inside, outside):
@@ -243,9 +298,20 @@ def test_bounds_of_fractions(content, place, inside, outside):
         "thumbnails.interpolation",
         "models.one.precision",
         "models.one.optimiser.kind",
-        "models.one.schedule.kind",
         "embed.precision",
         "distances.metric",
+        "distances.scale",
+        "distances.queries.kind",
+        "embed.views",
+        "thumbnails.fit",
+        "models.two.network.pooling",
+        "models.two.network.projection.kind",
+        "models.two.network.neck",
+        "models.two.sampler.neighbours",
+        "models.two.loss.negatives",
+        "models.one.loss.softmax.over",
+        "models.two.watch.choose",
+        "models.two.compile",
     ],
 )
 def test_unknown_choice_is_refused_with_those_there_are(content, place):
@@ -253,9 +319,18 @@ def test_unknown_choice_is_refused_with_those_there_are(content, place):
     assert "'other'" in message and f"'{SHIPPED[place]}'" in message
 
 
-def test_unknown_sampler_is_refused_with_those_there_are(content):
-    message = fails(changed(content, "models.one.sampler.kind", "other"), "models.one.sampler", problems=1)
-    assert "'other'" in message and "'identity', 'actions'" in message
+@pytest.mark.parametrize(
+    "place, kinds",
+    [
+        ("models.one.sampler", ["identity", "actions"]),
+        ("models.two.schedule", ["step", "cosine", "one_cycle"]),
+        ("models.two.loss.contrast", ["supcon", "ntxent", "multi_similarity", "circle"]),
+        ("models.two.averaging", ["ema", "epochs"]),
+    ],
+)
+def test_unknown_kind_is_refused_with_those_there_are(content, place, kinds):
+    message = fails(changed(content, f"{place}.kind", "other"), place, problems=1)
+    assert "'other'" in message and all(f"'{kind}'" in message for kind in kinds)
 
 
 @pytest.mark.parametrize("pin", ["", "0" * 63, "0" * 65, SHA.upper(), "g" * 64, SHA + "\n", 7, None])
@@ -306,26 +381,111 @@ def test_ranks_are_positive_whole_numbers(content, rank):
 
 
 def test_unknown_models_are_named_in_order(content):
-    changed(content, "distances.models", ["z", "one", "b"])
+    changed(content, "distances.models", {"z": 1, "one": 1, "b": 1})
     message = fails(content, "distances.models: there is no model z; there are one, two", problems=2)
     assert message.index("no model b") < message.index("no model z")
 
 
 def test_distances_of_no_model(content):
-    fails(changed(content, "distances.models", []), "distances.models: ", problems=1)
+    fails(changed(content, "distances.models", {}), "distances.models: ", problems=1)
 
 
-def test_no_loss(content):
-    content["models"]["two"]["loss"] = {"triplet": None, "softmax": None}
-    fails(content, "models.two.loss: triplet and softmax are both null; one must be given", problems=1)
+# Changes of the second model, in which every part is on, and what is said of them.
+CONTRADICTIONS = {
+    "no loss": (
+        {"loss.contrast": None, "loss.triplet": None, "loss.centroid": None, "loss.softmax": None},
+        "loss: contrast, triplet, centroid and softmax are all null; one must be given",
+    ),
+    "one picture a person": (
+        {"sampler": {"kind": "identity", "people": 4, "images": 1}},
+        "sampler.images: must be 2 or more for loss.contrast",
+    ),
+    "strangers as team mates": (
+        {"sampler": {"kind": "identity", "people": 4, "images": 2}, "loss.negatives": "action"},
+        "loss.negatives: action needs sampler.kind actions",
+    ),
+    "neighbours of one action": (
+        {"sampler.actions": 1, "sampler.neighbours": "game", "loss.negatives": "action"},
+        "sampler.neighbours: game needs sampler.actions of 2 or more",
+    ),
+    "everybody in one action": (
+        {"sampler.actions": 1},
+        "loss.negatives: everything needs sampler.actions of 2 or more",
+    ),
+    "no such backbone": (
+        {"network.backbone": "resnet19"},
+        "network.backbone: neither torchvision nor timm has resnet19",
+    ),
+    "frozen from scratch": (
+        {"network.weights": None, "soup": None},
+        "optimiser.frozen_epochs: must be 0 without network.weights",
+    ),
+    "soup from scratch": (
+        {"network.weights": None, "optimiser.frozen_epochs": 0},
+        "soup: must be null without network.weights",
+    ),
+    "always frozen": ({"optimiser.frozen_epochs": 4}, "optimiser.frozen_epochs: must be less than epochs"),
+    "seed of the soup": ({"seed": 3}, "soup: must hold each seed once"),
+    "rectangle": (
+        {"pictures.patch": {"probability": 0.5, "smallest": 0.3, "largest": 0.2}},
+        "pictures.patch.smallest: must not be more than largest",
+    ),
+    "milestones": (
+        {"schedule": {"kind": "step", "milestones": [3, 2], "gamma": 0.1}},
+        "schedule.milestones: must be in ascending order",
+    ),
+    "average of more epochs": (
+        {"averaging": {"kind": "epochs", "last": 5}},
+        "averaging.last: must not be more than epochs",
+    ),
+    "never watched": ({"watch.every": 5}, "watch.every: must not be more than epochs"),
+}
 
 
-def test_triplet_with_one_picture_a_person(content):
-    content["models"]["one"]["loss"] = {"triplet": {"weight": 1, "margin": 0.3}, "softmax": None}
-    content["models"]["one"]["sampler"]["images"] = 1
-    fails(content, "models.one.sampler.images: must be 2 or more for loss.triplet", problems=1)
-    content["models"]["one"]["loss"] = {"triplet": None, "softmax": {"weight": 1, "label_smoothing": 0.1}}
-    check_params(content)
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_what_does_not_go_together_is_refused_by_name(content, name):
+    changes, line = CONTRADICTIONS[name]
+    content["models"]["two"] = changed_copy(content["models"]["two"], changes)
+    fails(content, f"models.two.{line}", problems=1)
+
+
+def test_reranking_averages_over_no_more_than_its_neighbours(content):
+    check_params(changed(content, "distances.reranking.k2", 3))
+    fails(changed(content, "distances.reranking.k2", 4), "distances.reranking.k2: must not be larger", problems=1)
+
+
+@pytest.mark.parametrize("splits", [["valid"], ["train", "train"], ["valid", "test"]])
+def test_training_splits_hold_train_and_each_once(content, splits):
+    fails(changed(content, "train.splits", splits), "train.splits: must hold train, and each split once", problems=1)
+
+
+@pytest.mark.parametrize("splits", [["challenge"], [], ["train", "challenge"]])
+def test_challenge_cannot_be_trained_on(content, splits):
+    fails(changed(content, "train.splits", splits), "train.splits", problems=1)
+
+
+def test_nothing_is_chosen_by_a_split_that_is_trained_on(content):
+    assert check_params(content).watched("two") == check_params(content).models["two"].watch
+    assert check_params(content).watched("one") is None
+    assert check_params(changed(content, "train.splits", ["train", "test"])).watched("two")
+    assert check_params(changed(content, "train.splits", ["train", "valid"])).watched("two") is None
+
+
+@pytest.mark.parametrize(
+    "weights, file",
+    [
+        (None, False),
+        ("IMAGENET1K_V1", False),
+        ("laion2b_ft_in12k_in1k", False),
+        ("a/b.safetensors", True),
+        ("b.pth", True),
+        ("m/model.pth.tar-60", True),
+        ("m.pth/DEFAULT", False),
+    ],
+)
+def test_weights_are_a_file_or_a_name(content, weights, file):
+    content["models"]["one"]["network"]["weights"] = weights
+    assert check_params(content).models["one"].network.file() == (weights if file else None)
 
 
 def test_all_problems_come_together(content):
@@ -338,7 +498,8 @@ def test_all_problems_come_together(content):
 def test_all_contradictions_come_together(content):
     content["download"] |= {"source": "local", "path": None}
     content["evaluate"]["ranks"] = [5]
-    content["models"]["one"]["loss"] = content["models"]["two"]["loss"] = {"triplet": None, "softmax": None}
+    for model in content["models"].values():
+        model["loss"] = {key: "everything" if key == "negatives" else None for key in model["loss"]}
     fails(content, "download.path", "evaluate.ranks", "models.one.loss", "models.two.loss", problems=4)
 
 
@@ -379,6 +540,17 @@ def test_every_parameter_is_described_or_says_it_by_its_name():
         "margin",
         "label_smoothing",
         "precision",
+        "temperature",
+        "neighbours",
+        "probability",
+        "brightness",
+        "contrast",
+        "saturation",
+        "hue",
+        "smallest",
+        "largest",
+        "last",
+        "rounds",
     }
     obvious |= {"learning_rate", "weight_decay", "gamma", "metric"}
     sections = [s for s in vars(params_module).values() if isinstance(s, type) and issubclass(s, BaseModel)]

@@ -13,10 +13,11 @@ import yaml
 from scipy.spatial.distance import cdist
 
 from reid import tuning
-from reid.distances import Action, Pairs, action_distances
+from reid.actions import Action
+from reid.distances import action_distances
 from reid.errors import ReidError
 from reid.index import write_index
-from reid.metrics import rank, score
+from reid.metrics import Pairs, rank, score
 from reid.params import Distances, read_params
 from reid.tuning import CANDIDATES, LEAST_GAIN, RATIOS, SIMPLEST, mean_average_precision, tune, write_section
 

@@ -5,7 +5,6 @@ One row per action: the lists of query and gallery ``bbox_idx`` (ascending) and 
 """
 
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ from scipy.spatial.distance import cdist
 from reid.errors import ReidError
 from reid.files import replacing
 from reid.index import column
+from reid.metrics import Pairs
 from reid.postprocessing import expand_queries, rerank, share_queries
 
 SCHEMA = pa.schema(
@@ -49,40 +49,6 @@ def read_embeddings(path, rows):
     if not np.isfinite(embeddings).all():
         raise ReidError(f"{path}: holds values that are not finite")
     return embeddings
-
-
-class Action(NamedTuple):
-    """The rows of one action in the index: row numbers (int64), ascending, so ascending in bbox_idx too."""
-
-    action_idx: int
-    query: np.ndarray
-    gallery: np.ndarray
-
-
-def group_actions(table):
-    """Group the rows of an index by action.
-
-    Args:
-        table: the index of valid, test or challenge (columns role, action_idx).
-
-    Returns:
-        list of Action, in order of action_idx; actions without a query are left out, for nothing is asked of them.
-
-    Raises:
-        ReidError: there is no query at all (the training split has none).
-    """
-    action = column(table, "action_idx")
-    is_query = np.asarray(table["role"].to_numpy(zero_copy_only=False) == "query")
-    order = np.lexsort((np.arange(len(action)), ~is_query, action))
-    starts = np.flatnonzero(np.diff(action[order], prepend=-1))
-    groups = []
-    for rows in np.split(order, starts[1:]):
-        queries = int(is_query[rows].sum())
-        if queries:
-            groups.append(Action(int(action[rows[0]]), rows[:queries], rows[queries:]))
-    if not groups:
-        raise ReidError("the index has no queries; distances are measured in valid, test and challenge")
-    return groups
 
 
 def model_distances(embeddings, actions, params):
@@ -229,18 +195,6 @@ def write_distances(path, table, actions, distances):
     )
     with replacing(path) as partial:
         pq.write_table(result, partial, compression="zstd")
-
-
-class Pairs(NamedTuple):
-    """Every (query, gallery box) pair of a split, one array element per pair; pairs of a query stand together.
-
-    ``query`` and ``gallery`` are bbox_idx (int64), ``action`` the action_idx, ``distance`` float64.
-    """
-
-    query: np.ndarray
-    gallery: np.ndarray
-    action: np.ndarray
-    distance: np.ndarray
 
 
 def read_distances(path):

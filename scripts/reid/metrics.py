@@ -10,6 +10,18 @@ from typing import NamedTuple
 import numpy as np
 
 
+class Pairs(NamedTuple):
+    """Every (query, gallery box) pair of a split, one array element per pair; pairs of a query stand together.
+
+    ``query`` and ``gallery`` are bbox_idx (int64), ``action`` the action_idx, ``distance`` float64.
+    """
+
+    query: np.ndarray
+    gallery: np.ndarray
+    action: np.ndarray
+    distance: np.ndarray
+
+
 class Ranked(NamedTuple):
     """Ranked galleries of all queries, end to end: one element per (query, gallery box), best box first.
 
@@ -25,7 +37,7 @@ def rank(pairs):
     """Rank the gallery of every query by (distance, bbox_idx).
 
     Args:
-        pairs: reid.distances.Pairs
+        pairs: Pairs
 
     Returns:
         Ranked, queries in ascending order of bbox_idx.

@@ -13,12 +13,27 @@ from reid.errors import ReidError
 from reid.files import replacing
 from reid.osnet import osnet
 from reid.params import Network
-from reid.pictures import resize
 
 # ImageNet's mean and standard deviation per channel (RGB, pictures in [0, 1]), which the kit uses too.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 _HEADS = ("fc", "classifier", "heads", "head")  # what torchvision's networks call their classifier
+
+
+def resize(x, size):
+    """Resize where the size differs.
+
+    Args:
+        x: float, B x 3 x H x W.
+        size: (height, width), pixels.
+
+    Returns:
+        float, B x 3 x height x width; bilinear, antialiased
+    """
+    if x.shape[2:] == tuple(size):
+        return x
+    # a plane per colour is half as slow as channels_last
+    return nn.functional.interpolate(x.contiguous(), tuple(size), mode="bilinear", antialias=True)
 
 
 class GeM(nn.Module):

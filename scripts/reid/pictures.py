@@ -6,29 +6,13 @@ Random numbers are drawn on the CPU, so that every device gets the same; no step
 import math
 
 import torch
-from torch.nn import functional
 
+from reid.networks import MEAN, resize
 from reid.thumbnails import MEAN_COLOUR
 
-MEAN = (0.485, 0.456, 0.406)  # ImageNet's, RGB in [0, 1]
 # NTSC: luma, and the two axes of colour, in which greys are zero
 _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 _NARROWEST = 0.3  # smallest height / width of a random rectangle; the largest is 1 / 0.3 (Zhong 2020, the dev kit)
-
-
-def resize(x, size):
-    """Resize where the size differs.
-
-    Args:
-        x: float, B x 3 x H x W.
-        size: (height, width), pixels.
-
-    Returns:
-        float, B x 3 x height x width; bilinear, antialiased
-    """
-    if x.shape[2:] == tuple(size):
-        return x
-    return functional.interpolate(x, tuple(size), mode="bilinear", antialias=True)
 
 
 def crop(pictures, top, left, margin):
@@ -46,9 +30,8 @@ def crop(pictures, top, left, margin):
     count, height, width, _ = pictures.shape
     rows, columns = margin
     line = _moved(torch.tensor(MEAN_COLOUR, dtype=torch.uint8), pictures.device).repeat(width + 2 * columns)
-    padded = line.expand(count, height + 2 * rows, -1).clone(
-        memory_format=torch.contiguous_format
-    )  # whole lines: fast
+    # whole lines, because filling it pixel by pixel takes 20 times as long
+    padded = line.expand(count, height + 2 * rows, -1).clone(memory_format=torch.contiguous_format)
     padded = padded.view(count, height + 2 * rows, width + 2 * columns, 3)
     padded[:, rows : rows + height, columns : columns + width] = pictures
     # a view of all windows, B x top x left x H x W x 3: its gather copies whole lines, not pixels

@@ -17,7 +17,7 @@ from reid.files import replacing
 from reid.params import Distances, Expansion, Queries, Reranking, read_params
 
 LEAST_GAIN = 0.001  # mAP that a part must add, or it is left out
-PASSES = 5  # over all parts, at most; two or three are enough
+PASSES = 6  # over all parts, at most; two to five are enough
 RATIOS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)  # weights that a model can have; 0 leaves it out
 
 # What is tried, the simplest first. Distances have a mean of 1 here, so temperatures are shares of the mean distance.
@@ -62,7 +62,7 @@ def mean_average_precision(actions, person):
     Only the places of the right boxes are counted, and these are few.
 
     Args:
-        actions: list of reid.distances.Action.
+        actions: list of reid.actions.Action.
         person: int array, the person of each row of the index; each query has a match.
 
     Returns:
@@ -165,7 +165,7 @@ def tune(embeddings, actions, person):
 
     Args:
         embeddings: dict, name of the model to float array N x D; row i is row i of the index.
-        actions: list of reid.distances.Action.
+        actions: list of reid.actions.Action.
         person: int array, the person of each row; each query has a match.
 
     Returns:

@@ -5,9 +5,9 @@ import torch
 from scipy.spatial.distance import cdist
 
 from reid import compute
-from reid.distances import Pairs, group_actions
+from reid.actions import group_actions
 from reid.index import column
-from reid.metrics import average_precision, rank
+from reid.metrics import Pairs, average_precision, rank
 
 
 class Watcher:
