@@ -15,24 +15,19 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small import MODEL, changed
 
 ROOT = Path(__file__).resolve().parents[1]
 SPLITS = ("valid", "test", "challenge")
 pytestmark = pytest.mark.slow
 
-MODEL = {
-    "seed": 1,
-    "subset": 1.0,
-    "network": {"backbone": "resnet18", "weights": None, "last_stride": 2, "embedding": None},
-    "input": {"height": 32, "width": 16},
-    "pictures": {"flip": 0.5},
-    "sampler": {"kind": "actions", "actions": 2, "people": 8, "images": 2},
-    "loss": {"triplet": {"weight": 1.0, "margin": 0.3}, "softmax": None},
-    "optimiser": {"kind": "adam", "learning_rate": 0.0003, "weight_decay": 0.0},
-    "schedule": {"kind": "step", "milestones": [], "gamma": 0.1},
+SMALL = {
+    "sampler": {"kind": "actions", "actions": 2, "people": 8, "images": 2, "neighbours": "any"},
+    "loss.contrast": {"kind": "supcon", "weight": 1.0, "temperature": 0.05},
+    "loss.triplet": None,
+    "loss.softmax": None,
+    "watch": {"every": 3, "choose": "best", "patience": None, "metric": "cosine"},
     "epochs": 6,
-    "precision": "fp32",
-    "threads": 1,
 }
 
 
@@ -49,7 +44,7 @@ class Clone:
         self.params = yaml.safe_load((folder / "params.yaml").read_text())
         self.params["download"]["synthetic"]["actions"] = {"train": 6, "valid": 2, "test": 2, "challenge": 2}
         self.params["thumbnails"].update(height=32, width=16)
-        self.params["models"] = {"small": MODEL}
+        self.params["models"] = {"small": changed(MODEL, SMALL)}
         self.write_params()
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
             self.run("git", *command)
@@ -181,10 +176,10 @@ def test_a_dvc_run_leaves_snakemake_nothing_to_do(by_dvc):
 def test_a_models_parameter_reruns_that_model_alone(by_dvc):
     by_dvc.params["models"]["second"] = {**MODEL, "seed": 2}
     by_dvc.write_params()
-    after = {"distances": 3, "evaluate": 2, "rank": 2, "submission": 1, "total": 12}
-    assert by_dvc.would_run() == {"train": 1, "embed": 3, **after}
+    after = {"distances": 3, "evaluate": 2, "rank": 2, "submission": 1, "total": 13}
+    assert by_dvc.would_run() == {"weights": 1, "train": 1, "embed": 3, **after}
     status = json.loads(by_dvc.run("dvc", "status", "--json"))
-    assert {"train@second", "embed@second"} <= set(status)
+    assert {"weights@second", "train@second", "embed@second"} <= set(status)
     assert not any(name.endswith("@small") or name in ("download", "index", "thumbnails") for name in status)
     del by_dvc.params["models"]["second"]
     by_dvc.write_params()
@@ -211,6 +206,27 @@ def test_an_outdated_run_is_not_recorded(by_dvc):
     said = by_dvc.run("python", "workflow/ledger.py", "record", fails=True)
     assert "Snakemake would still run something" in said
     assert "embed@small" in by_dvc.run("dvc", "status")
+
+
+def test_scores_of_a_split_that_was_trained_on_do_not_pass_for_results(by_snakemake):
+    text = (by_snakemake.folder / "params.yaml").read_text()
+    by_snakemake.params["train"]["splits"] = ["train", "valid"]
+    by_snakemake.write_params()
+    by_snakemake.run("snakemake", "--cores", "8", "results/metrics/valid.json", "results/metrics/test.json")
+    valid, test = (
+        json.loads((by_snakemake.folder / f"results/metrics/{split}.json").read_text()) for split in ("valid", "test")
+    )
+    assert valid["trained_on"] is True and "mAP" not in valid and valid["of_training_data"]["mAP"] > 0
+    assert "trained_on" not in test and test["mAP"] > 0
+    summary = json.loads((by_snakemake.folder / "results/training/small/summary.json").read_text())
+    assert summary["trained_on"] == ["train", "valid"] and summary["seeds"][0]["best"] is None
+    said = by_snakemake.run(
+        *("python", "scripts/tune.py", "--index", "data/index/valid.parquet"),
+        *("--embeddings", "results/embeddings/small/valid.npy"),
+        fails=True,
+    )
+    assert "train.splits holds valid" in said
+    (by_snakemake.folder / "params.yaml").write_text(text)
 
 
 def test_a_second_configuration_is_refused(by_snakemake):

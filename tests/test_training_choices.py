@@ -326,3 +326,23 @@ def test_summary_tells_size_and_cost():
         network.eval()(torch.zeros(1, 3, HEIGHT, WIDTH))
     assert summary["flops"] == 2 * sum(macs)
     assert summary["people"] == 20 and summary["thumbnails"] == 40
+
+
+def test_compiled_network_is_the_one_that_is_trained(monkeypatch):
+    called = []
+
+    def compiled(function, mode):
+        called.append(mode)
+        return lambda x: function(x)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    assert equal(weights(train({"compile": "max-autotune"}).last), weights(train({}).last))
+    assert called == ["max-autotune"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns_on_a_cpu_too(precision):
+    losses = []
+    changes = {"precision": precision, "epochs": 4, "optimiser.clip": 5.0}
+    train(changes, on_epoch=lambda _, step: losses.append(step.losses["loss"]))
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]

@@ -1,0 +1,97 @@
+"""The ablation's rows can be trained, its intervals cover what they should, and its page tells what it found."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def ablation():
+    spec = importlib.util.spec_from_file_location("ablation", ROOT / "benchmarks/ablation.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_row_is_a_valid_parameter_file_of_the_same_length_and_network(ablation):
+    settings, seen = {"model": {}, "distances": {}}, []
+    kit = ablation.params_of(settings, 1)
+    for part in ablation.PARTS:
+        for way in part["ways"].values():
+            params = ablation.params_of(ablation.merged(settings, way), 7)
+            model = params.models["model"]
+            assert model.seed == 7 and model.budget == ablation.PICTURES
+            assert model.network.backbone == kit.models["model"].network.backbone
+            assert (params.models["model"].model_copy(update={"seed": 1}), params.distances) != (
+                kit.models["model"],
+                kit.distances,
+            )
+            seen.append(params)
+        settings = ablation.merged(settings, way)
+    assert len(seen) == sum(len(part["ways"]) for part in ablation.PARTS) > 8
+
+
+def test_interval_of_a_mean_over_queries_covers_it_when_actions_are_drawn_anew(ablation):
+    rng = np.random.default_rng(3)
+    covered = []
+    for _ in range(200):
+        level = rng.normal(0.5, 0.1, 60)  # queries of an action are alike
+        action = np.repeat(np.arange(60), rng.integers(1, 9, 60))
+        low, high = ablation.interval(level[action] + rng.normal(0, 0.1, len(action)), action, rng)
+        covered.append(low < 0.5 < high)
+    assert 0.88 < np.mean(covered) < 0.99
+
+
+def fake(test, seconds, seeds=3):
+    action = [0, 0, 1, 1, 2]
+    return [
+        {
+            "valid": test,
+            "test": test + 0.01 * seed,
+            "AP": [test + 0.01 * seed] * 5,
+            "action": action,
+            "seconds": seconds,
+            "pictures": 8000,
+        }
+        for seed in range(seeds)
+    ]
+
+
+def test_best_way_stays_only_if_it_raises_valid(ablation, monkeypatch, tmp_path):
+    scores = {"kit": 0.4, "a": 0.5, "b": 0.6, "c": 0.55, "d": 0.3}
+    parts = [
+        {"name": "first", "ways": {"a": {"model": {"mark": "a"}}, "b": {"model": {"mark": "b"}}}},
+        {"name": "second", "ways": {"": {"model": {"mark": "c"}}}},
+        {"name": "third", "ways": {"": {"model": {"mark": "d"}}}, "always": True},
+    ]
+
+    class Pool:
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            pass
+
+        def submit(self, function, settings, seed):
+            found = fake(scores[settings["model"].get("mark", "kit")], 10)[seed - 1]
+            return type("Future", (), {"result": lambda self: found})()
+
+    monkeypatch.setattr(ablation, "PARTS", parts)
+    monkeypatch.setattr(ablation, "make_data", lambda split: None)
+    monkeypatch.setattr(ablation.concurrent.futures, "ProcessPoolExecutor", Pool)
+    result = ablation.run(1)
+    assert [row["stays"] for row in result["rows"]] == [True, False, True, False, True]
+    assert result["settings"]["model"] == {"mark": "d"}
+    assert result["rows"][3]["change"] == pytest.approx(0.55 - 0.6)  # against the row that stayed
+    assert result["full"]["change"] == pytest.approx(0.3 - 0.4)
+    result |= {"machine": dict.fromkeys(("cpu", "python", "torch", "torchvision"), "x"), "jobs": 1}
+    page = ablation.page(result, {"train": 5000, "valid": 1000})
+    assert "| first: b | 61.0 | 61.0 to 61.0 | 60.0, 61.0, 62.0 | +20.0 | +20.0 to +20.0 | 10 | yes |" in page
+    assert "6,000 synthetic thumbnails" in page and "-10.0 points of test mAP" in page
