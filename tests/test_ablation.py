@@ -85,6 +85,7 @@ def test_best_way_stays_only_if_it_raises_valid(ablation, monkeypatch, tmp_path)
 
     monkeypatch.setattr(ablation, "PARTS", parts)
     monkeypatch.setattr(ablation, "make_data", lambda split: None)
+    monkeypatch.setattr(ablation, "paces", lambda settings: {"kit": 20.0, "full": 5.0})
     monkeypatch.setattr(ablation.concurrent.futures, "ProcessPoolExecutor", Pool)
     result = ablation.run(1)
     assert [row["stays"] for row in result["rows"]] == [True, False, True, False, True]
@@ -95,3 +96,4 @@ def test_best_way_stays_only_if_it_raises_valid(ablation, monkeypatch, tmp_path)
     page = ablation.page(result, {"train": 5000, "valid": 1000})
     assert "| first: b | 61.0 | 61.0 to 61.0 | 60.0, 61.0, 62.0 | +20.0 | +20.0 to +20.0 | 10 | yes |" in page
     assert "6,000 synthetic thumbnails" in page and "-10.0 points of test mAP" in page
+    assert "20.0 and 5.0 ms a picture, so\n0.25" in page

@@ -39,12 +39,17 @@ CHANGES = {
     "accumulate": {
         "optimiser.accumulate": 2,
         "optimiser.clip": 1.0,
-        "averaging": {"kind": "epochs", "last": 2},
+        "averaging": {"kind": "ema", "decay": 0.5},
         "loss.softmax": {"weight": 1.0, "label_smoothing": 0.1, "over": "action"},
         "network.neck": "batch_norm",
         "budget": 60,
     },
-    "soup": {"soup": [7], "network.weights": "any.pth", "epochs": 2},
+    "soup": {
+        "soup": [7],
+        "network.weights": "any.pth",
+        "epochs": 2,
+        "averaging": {"kind": "epochs", "last": 2},
+    },
 }
 
 

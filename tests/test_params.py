@@ -435,8 +435,16 @@ CONTRADICTIONS = {
         "schedule.milestones: must be in ascending order",
     ),
     "average of more epochs": (
-        {"averaging": {"kind": "epochs", "last": 5}},
+        {"averaging": {"kind": "epochs", "last": 5}, "budget": None, "watch": None},
         "averaging.last: must not be more than epochs",
+    ),
+    "average of unknown epochs": (
+        {"averaging": {"kind": "epochs", "last": 2}, "budget": None},
+        "averaging: epochs cannot go with watch.patience",
+    ),
+    "average within a budget": (
+        {"averaging": {"kind": "epochs", "last": 2}, "watch": None},
+        "averaging: epochs cannot go with budget",
     ),
     "never watched": ({"watch.every": 5}, "watch.every: must not be more than epochs"),
 }

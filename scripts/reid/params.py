@@ -504,6 +504,10 @@ def _contradictions(model):
         yield "schedule.milestones: must be in ascending order, each once"
     if model.averaging and model.averaging.kind == "epochs" and model.averaging.last > model.epochs:
         yield "averaging.last: must not be more than epochs"
+    if model.averaging and model.averaging.kind == "epochs":
+        early = "budget" if model.budget else "watch.patience" if model.watch and model.watch.patience else None
+        if early:
+            yield f"averaging: epochs cannot go with {early}, for the last epochs are not known ahead"
     if model.watch and model.epochs and model.watch.every > model.epochs:
         yield "watch.every: must not be more than epochs"
 
