@@ -7,6 +7,7 @@ results/ablation, so that an interrupted table goes on. Writes docs/ablation.md 
 
 import argparse
 import concurrent.futures
+import copy
 import hashlib
 import json
 import multiprocessing
@@ -139,7 +140,7 @@ def params_of(settings, seed):
 
     content = yaml.safe_load((ROOT / "recipes/dev-kit-baseline.yaml").read_text(encoding="utf-8"))
     model = next(iter(content["models"].values()))
-    for place, value in {**KIT, **settings["model"], "seed": seed}.items():
+    for place, value in copy.deepcopy({**KIT, **settings["model"], "seed": seed}).items():
         *sections, key = place.split(".")
         found = model
         for section in sections:
