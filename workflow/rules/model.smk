@@ -9,11 +9,6 @@
 #          results/embeddings/{model}/{split}.npy           float32 N x D, row i = index row i
 
 
-def watched(wildcards):
-    """Index and store of valid, if the model is to be watched on it."""
-    return ["data/index/valid.parquet", "data/thumbnails/valid.npy"] if PARAMS.watched(wildcards.model) else []
-
-
 rule weights:
     """Pretrained weights of one model, by name or from a file, as far as they fit."""
     input:
@@ -41,7 +36,9 @@ rule train:
         start=rules.weights.output,
         index=expand("data/index/{split}.parquet", split=PARAMS.train.splits),
         thumbnails=expand("data/thumbnails/{split}.npy", split=PARAMS.train.splits),
-        watch=watched,
+        watch=lambda wildcards: (
+            ["data/index/valid.parquet", "data/thumbnails/valid.npy"] if PARAMS.watched(wildcards.model) else []
+        ),
     output:
         checkpoint="results/models/{model}/model.safetensors",
         last="results/models/{model}/last.safetensors",
