@@ -37,7 +37,9 @@ rule train:
         index=expand("data/index/{split}.parquet", split=PARAMS.train.splits),
         thumbnails=expand("data/thumbnails/{split}.npy", split=PARAMS.train.splits),
         watch=lambda wildcards: (
-            ["data/index/valid.parquet", "data/thumbnails/valid.npy"] if PARAMS.watched(wildcards.model) else []
+            ["data/index/valid.parquet", "data/thumbnails/valid.npy"]
+            if PARAMS.watched(wildcards.model)
+            else []
         ),
     output:
         checkpoint="results/models/{model}/model.safetensors",
