@@ -12,8 +12,9 @@ from reid.actions import group_actions
 from reid.distances import action_distances, read_embeddings
 from reid.errors import ReidError
 from reid.index import column, read_index
+from reid.metrics import precision_of_actions
 from reid.params import read_params
-from reid.tuning import LEAST_GAIN, mean_average_precision, tune, write_section
+from reid.tuning import LEAST_GAIN, tune, write_section
 
 
 def main(args):
@@ -35,7 +36,7 @@ def main(args):
     if set(paths) == set(weights):
         chosen = [embeddings[name] for name in weights]
         distances = action_distances(chosen, actions, params.distances, list(weights.values()))
-        now = mean_average_precision(actions, person)(distances)
+        now = precision_of_actions(actions, person)(distances).mean()
         print(f"mAP with {args.params} as it is: {now:.4f}\n")
     section, tried, score = tune(embeddings, actions, person)
     if section.models is None and set(paths) != set(params.models):

@@ -126,3 +126,25 @@ def pku():
     if not folder.is_dir():
         pytest.skip("the PKU sample is not beside the repository (../shared/data/pku)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Networks of the size that tests have are slower on several threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def torch_as_it_was():
+    """A training sets threads and determinism for its whole process."""
+    import torch
+
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(strict)

@@ -15,6 +15,8 @@ from reid import networks
 from reid.errors import ReidError
 from reid.params import Network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = "shufflenet_v2_x0_5"
 
 
@@ -31,15 +33,6 @@ def pictures(count, size, seed=0):
 def embed(network, batch):
     with torch.no_grad():
         return network(network.prepare(batch))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small are slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

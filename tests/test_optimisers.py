@@ -6,6 +6,8 @@ from small import NETWORK, changed, model
 
 from reid import networks, optimisers
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KINDS = {
     "adamw": (torch.optim.AdamW, {}),
     "adam": (torch.optim.Adam, {"amsgrad": False}),
@@ -14,14 +16,6 @@ KINDS = {
     "rmsprop": (torch.optim.RMSprop, {"momentum": 0.9, "alpha": 0.99}),
     "radam": (torch.optim.RAdam, {"decoupled_weight_decay": True}),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def made(network, **changes):

@@ -15,6 +15,8 @@ from reid.catalogue import OSNETS
 from reid.errors import ReidError
 from reid.osnet import osnet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # SHA-256 of the sorted lines "name shape dtype" of what Torchreid's networks hold, without classifier.*. Made with
 # torchreid/models/osnet.py and osnet_ain.py of github.com/SoccerNet/sn-reid, commit
 # 621e2b0f2d2a7a3e207b8dd747542b6608bf72db (MIT), by digest() below of osnet_x1_0(pretrained=False).state_dict() etc.
@@ -38,15 +40,6 @@ CHILDREN = {
         *("conv1", "maxpool", "conv2", "pool2", "conv3", "pool3", "conv4", "conv5", "pool", "flatten", "fc")
     ],
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small are slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=OSNETS)

@@ -11,17 +11,11 @@ from reid.params import read_params
 from reid.training import Trainer
 from reid.trainset import Pictures, select_people
 
+pytestmark = pytest.mark.usefixtures("torch_as_it_was")
+
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = {path.stem: read_params(path) for path in sorted((ROOT / "recipes").glob("*.yaml"))}
 MODELS = [(recipe, name) for recipe, params in RECIPES.items() for name in params.models]
-
-
-@pytest.fixture(autouse=True)
-def torch_as_it_was():
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(strict)
 
 
 def league(size, actions=4, people=8, images=2):

@@ -15,15 +15,9 @@ from reid.networks import Embedder
 from reid.params import Embed
 from reid.trainset import Pictures, epoch_batches, select_people
 
+pytestmark = pytest.mark.usefixtures("torch_as_it_was")
+
 HEIGHT, WIDTH = 32, 16
-
-
-@pytest.fixture(autouse=True)
-def torch_as_it_was():
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(strict)
 
 
 def league(actions=5, people=4, images=2):

@@ -17,9 +17,9 @@ from reid.actions import Action
 from reid.distances import action_distances
 from reid.errors import ReidError
 from reid.index import write_index
-from reid.metrics import Pairs, rank, score
+from reid.metrics import Pairs, precision_of_actions, rank, score
 from reid.params import Distances, read_params
-from reid.tuning import CANDIDATES, LEAST_GAIN, RATIOS, SIMPLEST, mean_average_precision, tune, write_section
+from reid.tuning import CANDIDATES, LEAST_GAIN, RATIOS, SIMPLEST, tune, write_section
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 
@@ -66,7 +66,7 @@ def test_map_is_that_of_the_metrics(values, largest):
         actions, person, _ = random_split(seed, largest=largest)
         rng = np.random.default_rng(seed)
         distances = [rng.integers(values, size=(len(a.query), len(a.gallery))) / values for a in actions]
-        found = mean_average_precision(actions, person)(distances)
+        found = precision_of_actions(actions, person)(distances).mean()
         assert found == pytest.approx(official(distances, actions, person), rel=1e-12)
 
 

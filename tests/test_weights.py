@@ -17,16 +17,9 @@ from reid.files import sha256
 from reid.osnet import osnet
 from reid.weights import read_start, start, write_start
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = "shufflenet_v2_x0_5"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small are slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def torchvision_state(backbone, seed=5):

@@ -68,6 +68,42 @@ def average_precision(match, start):
     return np.add.reduceat(precision * match, start) / np.add.reduceat(match.astype(np.int64), start)
 
 
+def precision_of_actions(actions, person):
+    """A function from the distances of actions to the AP of every query: that of :func:`rank` and
+    :func:`average_precision` at a tenth of the cost, for many distances between the same boxes.
+
+    Only the places of the right boxes are counted, and these are few.
+
+    Args:
+        actions: list of reid.actions.Action.
+        person: int array, the person of each row of the index; each query has a match.
+
+    Returns:
+        function: list of float64 arrays, queries x gallery boxes, one per action, to float64 array, one AP per query
+        in the order of the actions
+    """
+    match = np.concatenate([(person[a.query][:, None] == person[a.gallery]).ravel() for a in actions])
+    size = np.concatenate([np.full(len(a.query), len(a.gallery)) for a in actions])
+    first = np.cumsum(size) - size
+    hit = np.flatnonzero(match)
+    query = np.repeat(np.arange(len(size)), size)[hit]
+    # each right box (its position repeated in ``own``) against all boxes of its query, ``other``
+    length = size[query]
+    start = np.cumsum(length) - length
+    own, other = np.repeat(hit, length), np.arange(length.sum()) + np.repeat(first[query] - start, length)
+    tie_won, right = other <= own, match[other]
+    relevant = np.bincount(query)
+
+    def precision(distances):
+        distance = np.concatenate([matrix.ravel() for matrix in distances])
+        a, b = distance[other], distance[own]
+        not_behind = (a < b) | ((a == b) & tie_won)
+        position, hits = (np.add.reduceat(x, start, dtype=np.int64) for x in (not_behind, not_behind & right))
+        return np.bincount(query, hits / position) / relevant
+
+    return precision
+
+
 def first_hit(match, start):
     """1-based rank of the first right box of every query (int64); see :func:`average_precision`."""
     position = np.where(match, _rank_of(start, len(match)), np.iinfo(np.int64).max)

@@ -32,7 +32,7 @@ def resize(x, size):
     """
     if x.shape[2:] == tuple(size):
         return x
-    # a plane per colour is half as slow as channels_last
+    # a plane per colour: about 1.5 times as fast as on channels_last
     return nn.functional.interpolate(x.contiguous(), tuple(size), mode="bilinear", antialias=True)
 
 
@@ -221,12 +221,16 @@ def timm_network(name, params, size, **more):
         ) from error
 
 
-def _timm(name, params, size):
+def timm_tags(name):
+    """Names of the weights that timm has for a network."""
     import timm
 
-    tags = [tag.partition(".")[2] for tag in timm.list_pretrained(f"{name}.*")]
-    tagged = params.weights if params.weights in tags else None
-    network = timm_network(f"{name}.{tagged}" if tagged else name, params, size)
+    return [tag.partition(".")[2] for tag in timm.list_pretrained(f"{name}.*")]
+
+
+def _timm(name, params, size):
+    tag = f".{params.weights}" if params.weights in timm_tags(name) else ""
+    network = timm_network(name + tag, params, size)
     about = network.pretrained_cfg
     pool = GeM() if params.pooling == "gem" else nn.Identity()
     return network, pool, about.get("mean", MEAN), about.get("std", STD)

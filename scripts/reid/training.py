@@ -1,6 +1,8 @@
 """Training of one model on the thumbnails of the training splits."""
 
 import concurrent.futures
+import copy
+import itertools
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -338,11 +340,14 @@ def train(
     finished = list(state["finished"]) if state else []
     under_way = len(finished) if state else None
     seeds = [params.seed, *(params.soup or [])]
-    number = 0
+    numbers = itertools.count()
+
+    def report(step):
+        on_epoch(next(numbers), step)
+
     for done in finished:
         for step in done["history"]:
-            on_epoch(number, Step(**step))
-            number += 1
+            report(Step(**step))
     for seed in seeds[len(finished) :]:
         trainer = Trainer(people, pictures, params.model_copy(update={"seed": seed}), start, watcher)
         if not finished:
@@ -351,10 +356,9 @@ def train(
             trainer.restore(state["trainer"])
             log.info("goes on in epoch %d after %d of its batches", trainer.epoch + 1, trainer.batch)
         for step in trainer.history:
-            on_epoch(number, step)
-            number += 1
+            report(step)
         name = "train" if len(seeds) == 1 else f"train seed {seed}"
-        number = _run(trainer, number, on_epoch, checkpoint, finished, name, progress)
+        _run(trainer, report, checkpoint, finished, name, progress)
         finished.append(_result(trainer))
     return _finish(trainer, finished, seeds)
 
@@ -372,8 +376,8 @@ def _describe(trainer):
     )
 
 
-def _run(trainer, number, on_epoch, checkpoint, finished, name, progress):
-    """Train to the end; returns the number of the next epoch."""
+def _run(trainer, report, checkpoint, finished, name, progress):
+    """Train to the end; ``report`` is called with the Step of each epoch."""
     params = trainer.params
     total = params.epochs * sum(map(len, trainer.batches))
     with bar(min(total, params.budget or total), name, "picture", progress) as done:
@@ -395,9 +399,7 @@ def _run(trainer, number, on_epoch, checkpoint, finished, name, progress):
                 step.pictures / step.seconds,
                 100 * step.waiting / step.seconds,
             )
-            on_epoch(number, step)
-            number += 1
-    return number
+            report(step)
 
 
 def _arrays(network):
@@ -431,7 +433,7 @@ def _finish(trainer, finished, seeds):
     params = trainer.params
     networks = []
     for which in ("chosen", "last"):
-        network = Embedder(params.network, trainer.network.size)
+        network = copy.deepcopy(trainer.network).cpu()
         parts = [done[which] for done in finished]
         set_arrays(network, parts[0] if len(parts) == 1 else _mean(parts))
         networks.append(network.eval())

@@ -14,6 +14,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from reid.distances import action_distances, between, fuse, model_distances, refine
 from reid.errors import ReidError
 from reid.files import replacing
+from reid.metrics import precision_of_actions
 from reid.params import Distances, Expansion, Queries, Reranking, read_params
 
 LEAST_GAIN = 0.001  # mAP that a part must add, or it is left out
@@ -56,40 +57,6 @@ class Tried(NamedTuple):
     kept: bool
 
 
-def mean_average_precision(actions, person):
-    """A function from distances to their mAP: what ``reid.metrics`` finds at a tenth of the cost.
-
-    Only the places of the right boxes are counted, and these are few.
-
-    Args:
-        actions: list of reid.actions.Action.
-        person: int array, the person of each row of the index; each query has a match.
-
-    Returns:
-        function: list of float64 arrays, queries x gallery boxes, one per action, to float
-    """
-    match = np.concatenate([(person[a.query][:, None] == person[a.gallery]).ravel() for a in actions])
-    size = np.concatenate([np.full(len(a.query), len(a.gallery)) for a in actions])
-    first = np.cumsum(size) - size
-    hit = np.flatnonzero(match)
-    query = np.repeat(np.arange(len(size)), size)[hit]
-    # each right box (its position repeated in ``own``) against all boxes of its query, ``other``
-    length = size[query]
-    start = np.cumsum(length) - length
-    own, other = np.repeat(hit, length), np.arange(length.sum()) + np.repeat(first[query] - start, length)
-    tie_won, right = other <= own, match[other]
-    relevant = np.bincount(query)
-
-    def score(distances):
-        distance = np.concatenate([matrix.ravel() for matrix in distances])
-        a, b = distance[other], distance[own]
-        not_behind = (a < b) | ((a == b) & tie_won)
-        rank, hits = (np.add.reduceat(x, start, dtype=np.int64) for x in (not_behind, not_behind & right))
-        return float(np.mean(np.bincount(query, hits / rank) / relevant))
-
-    return score
-
-
 def _shortened(embeddings, actions):
     """Embeddings of the same distances inside each action, to rounding, in as many components as it has boxes at most.
 
@@ -108,7 +75,7 @@ def _shortened(embeddings, actions):
 
 def _scores(embeddings, actions, person):
     """A function from reid.params.Distances to mAP; what settings have in common is not computed again."""
-    count = mean_average_precision(actions, person)
+    precision = precision_of_actions(actions, person)
     short = {name: _shortened(array, actions) for name, array in embeddings.items()}
 
     @lru_cache(maxsize=16)  # a pass with and one without re-ranking
@@ -137,7 +104,8 @@ def _scores(embeddings, actions, person):
         if part:
             both = zip(distances, others, strict=True)
             distances = [part.original * d + (1 - part.original) * other for d, other in both]
-        return count(refine(distances, actions, section.model_copy(update={"reranking": None})))
+        distances = refine(distances, actions, section.model_copy(update={"reranking": None}))
+        return float(precision(distances).mean())
 
     return lambda section: known(section.model_dump_json())
 
@@ -193,7 +161,7 @@ def tune(embeddings, actions, person):
     if len(weights) == 1 and not section.reranking and not section.queries:
         section = section.model_copy(update={"scale": "none"})
     distances = action_distances([embeddings[name] for name in weights], actions, section, list(weights.values()))
-    return section, tried, mean_average_precision(actions, person)(distances)
+    return section, tried, float(precision_of_actions(actions, person)(distances).mean())
 
 
 class _Representer(RoundTripRepresenter):

@@ -6,12 +6,14 @@ The result is a safetensors file of the arrays that fit a model, under the names
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import safetensors
 import safetensors.numpy
 
+from reid import catalogue
 from reid.errors import ReidError
 from reid.files import replacing, sha256
 
@@ -131,8 +133,6 @@ def read_start(path):
 
 def _by_name(params, size):
     """Arrays of torchvision's or timm's weights."""
-    from reid import catalogue
-
     source, name = catalogue.resolve(params.backbone)
     if source == "osnet":
         raise ReidError(
@@ -168,11 +168,9 @@ def _of_torchvision(name, params, _):
 
 
 def _of_timm(name, params, size):
-    import timm
+    from reid.networks import timm_network, timm_tags
 
-    from reid.networks import timm_network
-
-    tags = [tag.partition(".")[2] for tag in timm.list_pretrained(f"{name}.*")]
+    tags = timm_tags(name)
     if not tags or params.weights not in ("DEFAULT", *tags):
         raise ReidError(
             f"network.weights: timm's {name} has no weights {params.weights}; it has {', '.join(tags) or 'none'}"
@@ -191,8 +189,6 @@ def _of_timm(name, params, size):
 
 def _fit_places(backbone, state):
     """A file of timm's, for pictures of another size: its places are resampled, as timm does."""
-    import sys
-
     convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     if convert is None or not type(backbone).__module__.startswith("timm."):
         return state
