@@ -9,16 +9,15 @@ from reid.files import replacing, write_json
 from reid.index import read_index
 from reid.metrics import cmc, rank, score
 from reid.params import read_params
-from reid.ranking import BOX_COLUMNS, boxes_of_index, check, matches, ranking_of
+from reid.ranking import BOX_COLUMNS, check_ranked, ranked_matches
 
 
 def main(args):
     params = read_params(args.params)
     table, about = read_index(args.index, BOX_COLUMNS)
-    boxes = boxes_of_index(table, args.index)
-    ranking = ranking_of(rank(read_distances(args.distances)))
-    check(ranking, boxes, args.distances)
-    match, start = matches(ranking, boxes)
+    ranked = rank(read_distances(args.distances))
+    check_ranked(ranked, table, args.distances)
+    match, start = ranked_matches(ranked, table)
     found, split = score(match, start, params.evaluate.ranks), about["split"]
     if split in params.train.splits:
         log.warning("%s was trained on (train.splits): its scores are no result", split)

@@ -4,12 +4,14 @@ from pathlib import Path
 
 from reid import cli
 from reid.distances import read_distances
+from reid.index import read_index
 from reid.metrics import rank
-from reid.ranking import read_boxes, write_ranking
+from reid.ranking import BOX_COLUMNS, write_ranking
 
 
 def main(args):
-    write_ranking(args.out, rank(read_distances(args.distances)), read_boxes(args.index))
+    table, _ = read_index(args.index, BOX_COLUMNS)
+    write_ranking(args.out, rank(read_distances(args.distances)), table)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from reid import cli
 from reid.actions import group_actions
 from reid.distances import action_distances, read_embeddings
 from reid.errors import ReidError
-from reid.index import column, read_index
+from reid.index import read_index
 from reid.metrics import precision_of_actions
 from reid.params import read_params
+from reid.tables import column
 from reid.tuning import LEAST_GAIN, tune, write_section
 
 

@@ -8,10 +8,11 @@ import pytest
 from reid.actions import group_actions
 from reid.distances import action_distances
 from reid.embedding import embed
-from reid.index import build_index, column
+from reid.index import build_index
 from reid.metrics import Pairs, rank, score
 from reid.params import read_params
 from reid.synthetic import make_split
+from reid.tables import column
 from reid.thumbnails import build_store, open_store
 from reid.training import train
 from reid.trainset import Pictures, select_people

@@ -19,7 +19,8 @@ import pytest
 
 from reid.archive import read_member
 from reid.errors import ReidError
-from reid.index import SCHEMA, build_index, column, read_index, write_index
+from reid.index import SCHEMA, build_index, read_index, write_index
+from reid.tables import column
 
 ROOT = Path(__file__).parents[1]
 SPLITS = ("train", "valid", "test", "challenge")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from reid.archive import pack
@@ -20,11 +21,14 @@ from reid.files import sha256
 from reid.index import build_index, write_index
 from reid.metrics import Ranked
 from reid.ranking import (
+    BOX_COLUMNS,
     Boxes,
     boxes_of_index,
     check,
+    check_ranked,
     matches,
     problems,
+    ranked_matches,
     ranking_of,
     read_boxes,
     read_ranking,
@@ -38,6 +42,14 @@ GAME = "england_epl/2014-2015/2015-02-21 - 18-00 Crystal Palace 1 - 2 Arsenal"
 QUERY = {0: (7, 70), 1: (3, 30), 2: (7, 71), 5: (4, 40)}
 GALLERY = {0: (3, 30), 1: (7, 70), 2: (7, 71), 4: (7, 72), 6: (3, 31), 7: (7, 71), 9: (4, 40), 10: (3, 30)}
 BOXES = Boxes(QUERY, GALLERY)
+
+
+def index_of(boxes):
+    """The index of these boxes, as far as a ranking needs it."""
+    rows = [(role, i, *group[i]) for role, group in boxes._asdict().items() for i in sorted(group)]
+    return pa.table(dict(zip(BOX_COLUMNS, zip(*rows, strict=True), strict=True)))
+
+
 GOOD = {"0": [2, 1, 7, 4], "1": [6, 10, 0], "2": [7, 4, 1, 2], "5": [9]}
 
 
@@ -284,7 +296,7 @@ def ranked(ranking):
 def test_written_ranking_is_what_was_ranked_and_the_official_evaluator_takes_it(tmp_path):
     path = tmp_path / "sub/mine.json"
     assert ranking_of(ranked(GOOD)) == GOOD
-    write_ranking(path, ranked(GOOD), BOXES)
+    write_ranking(path, ranked(GOOD), index_of(BOXES))
     assert json.loads(path.read_text()) == GOOD
     assert all(type(box) is int for row in json.loads(path.read_text()).values() for box in row)
     assert official_scores(tmp_path, path)["mAP"] > 0
@@ -296,12 +308,15 @@ def test_invalid_ranking_is_not_written(tmp_path, old):
     if old:
         path.write_text(old)
     with pytest.raises(ReidError, match="gallery box 7 of its action is missing"):
-        write_ranking(path, ranked(changed(q0=[2, 1, 4])), BOXES)
+        write_ranking(path, ranked(changed(q0=[2, 1, 4])), index_of(BOXES))
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == ([("mine.json", old)] if old else [])
 
 
 def test_matches_are_those_of_the_persons_in_ascending_order_of_query():
     match, start = matches(dict(reversed(GOOD.items())), BOXES)
+    again, start_again = ranked_matches(ranked(GOOD), index_of(BOXES))
+    assert again.tolist() == match.tolist()
+    assert start_again.tolist() == start.tolist()
     wanted = [GALLERY[box][1] == QUERY[query][1] for query in sorted(QUERY) for box in GOOD[str(query)]]
     assert match.tolist() == wanted
     assert start.tolist() == [0, 4, 7, 11]
@@ -313,9 +328,34 @@ def test_ranking_without_labels_or_match_is_not_scored():
     assert not hidden.labelled
     with pytest.raises(ReidError, match="no labels"):  # None == None would be a perfect score
         matches(GOOD, hidden)
+    with pytest.raises(ReidError, match="no labels"):
+        ranked_matches(ranked(GOOD), index_of(hidden))
     stranger = Boxes({**QUERY, 5: (4, 41)}, GALLERY)
     with pytest.raises(ReidError, match="query 5: its person is not in the gallery"):
         matches(GOOD, stranger)
+    with pytest.raises(ReidError, match="query 5: its person is not in the gallery"):
+        ranked_matches(ranked(GOOD), index_of(stranger))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"q0": [2, 1, 7, 7]},
+        {"q0": [2, 1, 7]},
+        {"q0": [2, 1, 7, 4, 9]},
+        {"q0": [2, 1, 7, 6]},
+        {"q5": None},
+        {"q0": [2, 1, 7, 4 + 2**32]},
+        {"q4": [9]},
+    ],
+)
+def test_arrays_are_checked_as_the_file_is(wrong):
+    check_ranked(ranked(GOOD), index_of(BOXES), "mine.parquet")
+    with pytest.raises(ReidError) as quick:
+        check_ranked(ranked(changed(**wrong)), index_of(BOXES), "mine.parquet")
+    with pytest.raises(ReidError) as slow:
+        check(changed(**wrong), BOXES, "mine.parquet")
+    assert str(quick.value) == str(slow.value)
 
 
 @pytest.mark.parametrize("form", ["valid index", "valid zip", "valid json", "plain zip"])

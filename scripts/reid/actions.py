@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reid.errors import ReidError
-from reid.index import column
+from reid.tables import column, texts
 
 
 class Action(NamedTuple):
@@ -29,7 +29,7 @@ def group_actions(table):
         ReidError: there is no query at all (the training split has none).
     """
     action = column(table, "action_idx")
-    is_query = np.asarray(table["role"].to_numpy(zero_copy_only=False) == "query")
+    is_query = texts(table, "role") == "query"
     order = np.lexsort((np.arange(len(action)), ~is_query, action))
     starts = np.flatnonzero(np.diff(action[order], prepend=-1))
     groups = []

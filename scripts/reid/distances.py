@@ -9,13 +9,12 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.spatial.distance import cdist
 
 from reid.errors import ReidError
 from reid.files import replacing
-from reid.index import column
 from reid.metrics import Pairs
 from reid.postprocessing import expand_queries, rerank, share_queries
+from reid.tables import column, numbers, read_parquet
 
 SCHEMA = pa.schema(
     [
@@ -67,6 +66,8 @@ def model_distances(embeddings, actions, params):
     Raises:
         ReidError: a distance is not a number.
     """
+    from scipy.spatial.distance import cdist  # here, because reading distances should not wait for its import
+
     distances = []
     for action in actions:
         query, gallery = (embeddings[rows].astype(np.float64) for rows in (action.query, action.gallery))
@@ -207,17 +208,18 @@ def read_distances(path):
         ReidError: the file is missing, is another kind of file, or holds a distance that is not a number.
     """
     try:
-        table = pq.read_table(path, schema=SCHEMA)
-    except (OSError, pa.ArrowException) as error:
+        table = read_parquet(path, SCHEMA.names).cast(SCHEMA)
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise ReidError(f"{path}: is not a distance file ({error}); make it with scripts/distances.py") from error
     if not len(table) or any(table[name].null_count for name in SCHEMA.names):
         raise ReidError(f"{path}: is not a distance file (columns are empty); make it with scripts/distances.py")
     table = table.combine_chunks()
     query, gallery = (table[name].chunk(0) for name in ("query", "gallery"))
-    n_query = query.value_lengths().to_numpy()
-    n_gallery = gallery.value_lengths().to_numpy()
-    distance = table["distance"].chunk(0).flatten().to_numpy()
-    wrong = np.flatnonzero(table["distance"].chunk(0).value_lengths().to_numpy() != n_query * n_gallery)
+    n_query, n_gallery, n_distance = (
+        np.diff(numbers(table[name].chunk(0).offsets)) for name in ("query", "gallery", "distance")
+    )
+    distance = numbers(table["distance"].chunk(0).flatten())
+    wrong = np.flatnonzero(n_distance != n_query * n_gallery)
     if len(wrong):
         action = table["action_idx"][int(wrong[0])]
         raise ReidError(f"{path}: action {action} and {len(wrong) - 1} more have not one distance for each pair")
@@ -228,8 +230,8 @@ def read_distances(path):
     start = np.repeat(np.cumsum(n_gallery) - n_gallery, n_query)
     within = np.arange(len(distance)) - np.repeat(np.cumsum(per_query) - per_query, per_query)
     return Pairs(
-        query=np.repeat(query.flatten().to_numpy().astype(np.int64), per_query),
-        gallery=gallery.flatten().to_numpy().astype(np.int64)[np.repeat(start, per_query) + within],
-        action=np.repeat(table["action_idx"].to_numpy().astype(np.int64), n_query * n_gallery),
+        query=np.repeat(numbers(query.flatten()).astype(np.int64), per_query),
+        gallery=numbers(gallery.flatten()).astype(np.int64)[np.repeat(start, per_query) + within],
+        action=np.repeat(column(table, "action_idx"), n_distance),
         distance=distance,
     )

@@ -10,7 +10,6 @@ import zlib
 from collections import Counter
 from pathlib import PurePosixPath
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,6 +17,7 @@ from reid.archive import member_name, open_zip
 from reid.errors import ReidError, summarise
 from reid.filenames import LABELLED, Thumbnail, is_clutter, parse_name, split_roles
 from reid.files import replacing
+from reid.tables import read_parquet
 
 SCHEMA = pa.schema(
     [
@@ -250,14 +250,9 @@ def read_index(path, columns=None):
         ReidError: the file is missing or is no index.
     """
     try:
-        table = pq.read_table(path, columns=columns)
+        table = read_parquet(path, columns)
         return table, json.loads(table.schema.metadata[b"reid"])
     except (OSError, pa.ArrowException, KeyError, TypeError) as error:
         raise ReidError(
             f"{path}: is not an index of this pipeline ({error}); make it with scripts/index.py"
         ) from error
-
-
-def column(table, name, missing=-1):
-    """One integer column as a NumPy array (int64); null (a hidden label) becomes ``missing``."""
-    return table[name].combine_chunks().fill_null(missing).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -42,9 +42,16 @@ def rank(pairs):
     Returns:
         Ranked, queries in ascending order of bbox_idx.
     """
-    order = np.lexsort((pairs.gallery, pairs.distance, pairs.query))
-    query = pairs.query[order]
-    return Ranked(query, pairs.gallery[order], np.flatnonzero(np.diff(query, prepend=-1)))
+    by_box = np.lexsort((pairs.gallery, pairs.query))  # in order already, as a rule
+    query, gallery, distance = (column[by_box] for column in (pairs.query, pairs.gallery, pairs.distance))
+    start = np.flatnonzero(np.diff(query, prepend=-1))
+    size = np.diff(start, append=len(query))
+    order = np.empty_like(by_box)
+    for boxes in np.unique(size):  # galleries of one size at once: several times as fast as one sort of all pairs
+        place = start[size == boxes][:, None] + np.arange(boxes)
+        nearest = np.argsort(distance[place], axis=1, kind="stable")
+        order[place] = np.take_along_axis(place, nearest, axis=1)
+    return Ranked(query, gallery[order], start)
 
 
 def _rank_of(start, count):

@@ -5,7 +5,6 @@ action is the same to the bit as if it came alone.
 """
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 
 def _normalised(rows):
@@ -29,6 +28,8 @@ def expand_queries(query, gallery, neighbours, alpha):
         (float64 Q x D, float64 G x D): the expanded queries and the gallery, all of length 1. A row without a
         direction is NaN, and so is a query that has it as a neighbour.
     """
+    from scipy.spatial.distance import cdist
+
     query, gallery = _normalised(query), _normalised(gallery)
     similarity = 1 - cdist(query, gallery, "cosine")  # pair by pair: equal rows tie, as in no matrix product
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]

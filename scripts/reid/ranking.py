@@ -11,14 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from reid.actions import group_actions
 from reid.archive import member_name, open_zip
 from reid.errors import ReidError, summarise
 from reid.filenames import SPLITS, is_clutter, parse_name
 from reid.files import replacing
-from reid.index import build_index, column, read_bbox_info, read_index
+from reid.index import build_index, read_bbox_info, read_index
 from reid.metrics import Ranked
+from reid.tables import column, texts
 
 BOX_COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid"]  # what a ranking needs of an index
+_HIDDEN = "this split has no labels to score with (the challenge's are hidden)"
+_STRANGER = "query {}: its person is not in the gallery, so it cannot be scored"
 
 
 class Boxes(NamedTuple):
@@ -188,6 +192,54 @@ def check(ranking, boxes, path):
         raise ReidError(summarise(found, f"{path} is not a valid ranking"))
 
 
+def check_ranked(ranked, table, path):
+    """:func:`check` for a ranking that is still arrays: quick when all is well.
+
+    Args:
+        ranked: reid.metrics.Ranked
+        table: the index (columns role, bbox_idx, action_idx, person_uid).
+        path: the ranking's file, for messages.
+
+    Raises:
+        ReidError: the ranking has problems, or the index is of the training split.
+    """
+    bbox = column(table, "bbox_idx")
+    actions = group_actions(table)
+    query = np.concatenate([np.repeat(bbox[a.query], len(a.gallery)) for a in actions])
+    gallery = np.concatenate([np.tile(bbox[a.gallery], len(a.query)) for a in actions])
+    wanted, given = (np.sort(q << 32 | g) for q, g in ((query, gallery), (ranked.query, ranked.gallery)))
+    if not np.array_equal(wanted, given):
+        check(ranking_of(ranked), boxes_of_index(table, path), path)
+
+
+def ranked_matches(ranked, table):
+    """:func:`matches` for a ranking that is still arrays and has been checked.
+
+    Args:
+        ranked: reid.metrics.Ranked
+        table: the index (columns role, bbox_idx, person_uid).
+
+    Returns:
+        (bool array, int64 array): match per (query, gallery box) in ranked order, and where each query begins.
+
+    Raises:
+        ReidError: there are no labels, or a query has no match.
+    """
+    is_query = texts(table, "role") == "query"
+    bbox, person = column(table, "bbox_idx"), column(table, "person_uid")
+    if (person < 0).any():
+        raise ReidError(_HIDDEN)
+    own, other = (
+        person[part][np.searchsorted(bbox[part], boxes)]  # an index ascends with bbox_idx inside a role
+        for part, boxes in ((is_query, ranked.query), (~is_query, ranked.gallery))
+    )
+    match = own == other
+    stranger = np.flatnonzero(~np.logical_or.reduceat(match, ranked.start))
+    if len(stranger):
+        raise ReidError(_STRANGER.format(ranked.query[ranked.start[stranger[0]]]))
+    return match, ranked.start
+
+
 def matches(ranking, boxes):
     """Which ranked boxes are right.
 
@@ -203,14 +255,14 @@ def matches(ranking, boxes):
         ReidError: there are no labels, or a query has no match.
     """
     if not boxes.labelled:
-        raise ReidError("this split has no labels to score with (the challenge's are hidden)")
+        raise ReidError(_HIDDEN)
     hits = {
         query: [boxes.gallery[box][1] == person for box in ranking[str(query)]]
         for query, (_, person) in sorted(boxes.query.items())
     }
     for query, row in hits.items():
         if not any(row):
-            raise ReidError(f"query {query}: its person is not in the gallery, so it cannot be scored")
+            raise ReidError(_STRANGER.format(query))
     start = np.cumsum([0, *map(len, hits.values())])[:-1]
     return np.array([hit for row in hits.values() for hit in row], bool), start
 
@@ -221,9 +273,8 @@ def ranking_of(ranked):
     return {str(q): part.tolist() for q, part in zip(ranked.query[ranked.start].tolist(), parts, strict=True)}
 
 
-def write_ranking(path, ranked: Ranked, boxes):
-    """Check a ranking and write it; an invalid one is not written."""
-    ranking = ranking_of(ranked)
-    check(ranking, boxes, path)
+def write_ranking(path, ranked: Ranked, table):
+    """Check a ranking against the index and write it; an invalid one is not written."""
+    check_ranked(ranked, table, path)
     with replacing(path) as partial:
-        partial.write_text(json.dumps(ranking), encoding="utf-8")
+        partial.write_text(json.dumps(ranking_of(ranked)), encoding="utf-8")

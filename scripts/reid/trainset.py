@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from reid.errors import ReidError
-from reid.index import column
 from reid.samplers import action_batches, identity_batches
+from reid.tables import column, texts
 
 
 class Pictures:
@@ -67,7 +67,7 @@ def select_people(tables, subset):
             raise ReidError(f"subset: there is no action in the first {subset} of them; make subset larger")
         rows.append(own + first)
         keys.append(np.stack([np.full(len(own), split), action[own], person[own]], axis=1))
-        names = [table[level].to_numpy(zero_copy_only=False)[own] for level in ("championship", "season", "game")]
+        names = [texts(table, level)[own] for level in ("championship", "season", "game")]
         games.append(np.array(["/".join(parts) for parts in zip(*names, strict=True)]))
         first += len(table)
     keys = np.concatenate(keys)

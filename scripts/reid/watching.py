@@ -5,8 +5,8 @@ from scipy.spatial.distance import cdist
 
 from reid.actions import group_actions
 from reid.embedding import embed_batches
-from reid.index import column
 from reid.metrics import precision_of_actions
+from reid.tables import column
 
 
 class Watcher:
