@@ -8,7 +8,6 @@ README writes ``_`` between the fields; the files have ``-``, and class and UAI 
 """
 
 import re
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 SPLITS = ("train", "valid", "test", "challenge")
@@ -109,10 +108,9 @@ def split_roles(split):
     return ("train",) if split == "train" else ("query", "gallery")
 
 
-def is_clutter(name):
+def is_clutter(path):
     """Whether a path is something that a packer or file browser left behind (``__MACOSX``, ``.DS_Store``, ...)."""
-    path = PurePosixPath(name)
-    return any(part == "__MACOSX" or part.startswith(".") for part in path.parts) or path.name.lower() in (
-        "thumbs.db",
-        "desktop.ini",
-    )
+    parts = path.split("/")
+    if parts[-1].lower() in ("thumbs.db", "desktop.ini") or "__MACOSX" in parts:
+        return True
+    return any(part.startswith(".") and part != "." for part in parts)

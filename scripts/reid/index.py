@@ -60,7 +60,7 @@ def locate(name, split):
     Raises:
         ValueError: it is not in a folder of this split.
     """
-    parts = list(PurePosixPath(name).parts)
+    parts = [part for part in name.split("/") if part not in ("", ".")]
     if parts and parts[0] == split:
         parts = parts[1:]
     *folders, file = parts
@@ -90,8 +90,33 @@ def build_index(zip_path, split):
     Raises:
         ReidError: the zip cannot be read, or its content is not a SoccerNet-ReID split; all problems in one message.
     """
+    rows, infos, problems, passed_over = _read_directory(zip_path, split)
+    if not rows and not problems:
+        raise ReidError(f"{zip_path}: holds no thumbnails of {split}; is it the zip of another split?")
+    roles = {role: i for i, role in enumerate(split_roles(split))}
+    rows.sort(key=lambda row: (roles[row[0]], row[1]))
+    table = pa.table([pa.array([row[i] for row in rows], f.type) for i, f in enumerate(SCHEMA)], schema=SCHEMA)
+    rows.clear()  # the tables' values as Python objects, which take ten times its memory
+    problems += _inconsistencies(table, split)
+    for name, content in infos:
+        problems += _disagreements(table, split, name, content)
+    if problems:
+        raise ReidError(
+            summarise(problems, f"{zip_path} is not a whole {split} split")
+            + "\nFetch or pack the zip again; nothing is left out silently."
+        )
+    return table, passed_over
+
+
+def _read_directory(zip_path, split):
+    """Read and check the names in a zip, each by itself.
+
+    Returns:
+        (list of tuples, list, list, Counter): rows of :data:`SCHEMA`; name and content of each bbox_info.json;
+        problems; how many members of which kind were passed over.
+    """
     labelled = split in LABELLED
-    rows, problems, passed_over, infos = [], [], Counter(), []
+    rows, infos, problems, passed_over = [], [], [], Counter()
     with open_zip(zip_path) as archive:
         for info in archive.infolist():
             if info.filename.endswith("/"):
@@ -127,53 +152,32 @@ def build_index(zip_path, split):
                 continue
             where = (info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC)
             rows.append((role, *thumbnail, *(levels or (None,) * len(_LEVELS)), info.filename, *where))
-    if not rows and not problems:
-        raise ReidError(f"{zip_path}: holds no thumbnails of {split}; is it the zip of another split?")
-    roles = {role: i for i, role in enumerate(split_roles(split))}
-    rows.sort(key=lambda row: (roles[row[0]], row[1]))
-    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
-    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
-    problems += _inconsistencies(table, split)
-    for name, content in infos:
-        problems += _disagreements(table, split, name, content)
-    if problems:
-        raise ReidError(
-            summarise(problems, f"{zip_path} is not a whole {split} split")
-            + "\nFetch or pack the zip again; nothing is left out silently."
-        )
-    return table, passed_over
+    return rows, infos, problems, passed_over
 
 
 def _inconsistencies(table, split):
     """Problems between rows: double bbox_idx, people in two actions, empty roles, queries without a match."""
-    rows = table.select(["role", "bbox_idx", "action_idx", "person_uid", "member"]).to_pylist()
+    names = ("role", "bbox_idx", "action_idx", "person_uid", "member")
+    columns = [table[name].to_pylist() for name in names]
     problems, seen, action_of = [], {}, {}
-    for row in rows:
-        key = (row["role"], row["bbox_idx"])
-        if key in seen:
-            problems.append(f"{row['member']}: bbox_idx {row['bbox_idx']} is already that of {seen[key]}")
-        seen[key] = row["member"]
-        if row["person_uid"] is not None:
-            action = action_of.setdefault(row["person_uid"], row["action_idx"])
-            if action != row["action_idx"]:
-                problems.append(
-                    f"{row['member']}: person {row['person_uid']} is already in action {action}; "
-                    "person ids hold inside one action"
-                )
-    for role in split_roles(split):
-        if not any(row["role"] == role for row in rows):
-            problems.append(f"{split}/{role}: there is no thumbnail")
+    for role, box, own, person, member in zip(*columns, strict=True):
+        if (role, box) in seen:
+            problems.append(f"{member}: bbox_idx {box} is already that of {seen[role, box]}")
+        seen[role, box] = member
+        if person is not None and (action := action_of.setdefault(person, own)) != own:
+            problems.append(
+                f"{member}: person {person} is already in action {action}; person ids hold inside one action"
+            )
+    present = set(columns[0])
+    problems += [f"{split}/{role}: there is no thumbnail" for role in split_roles(split) if role not in present]
     if split != "train":
-        gallery = [row for row in rows if row["role"] == "gallery"]
-        actions = {row["action_idx"] for row in gallery}
-        people = {row["person_uid"] for row in gallery}
-        for row in rows:
-            if row["role"] != "query":
-                continue
-            if row["action_idx"] not in actions:
-                problems.append(f"{row['member']}: the gallery has no box of action {row['action_idx']}")
-            elif row["person_uid"] is not None and row["person_uid"] not in people:
-                problems.append(f"{row['member']}: person {row['person_uid']} has no match in the gallery")
+        gallery = {(own, person) for role, _, own, person, _ in zip(*columns, strict=True) if role == "gallery"}
+        actions, people = ({pair[i] for pair in gallery} for i in (0, 1))
+        for role, _, own, person, member in zip(*columns, strict=True):
+            if role == "query" and own not in actions:
+                problems.append(f"{member}: the gallery has no box of action {own}")
+            elif role == "query" and person is not None and person not in people:
+                problems.append(f"{member}: person {person} has no match in the gallery")
     return problems
 
 
