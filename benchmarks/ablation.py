@@ -11,7 +11,6 @@ import copy
 import hashlib
 import json
 import multiprocessing
-import platform
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,9 @@ import numpy as np
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
+
+from machine import machine  # noqa: E402
 
 from reid.cli import log  # noqa: E402
 from reid.files import read_json, replacing, write_json  # noqa: E402
@@ -316,24 +317,6 @@ def paces(settings, rounds=30):
 def _report(row):
     change = f", {100 * row['change']:+.1f}" if "change" in row else ""
     log.info("%s: test %.1f%s%s", row["row"], 100 * row["test"], change, "" if row["stays"] else " (left out)")
-
-
-def machine():
-    """What the figures were measured with."""
-    import torch
-    import torchvision
-
-    cpu = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    return {
-        "cpu": cpu.partition(":")[2].strip() or cpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-    }
-
-
-def _lines(path):
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
 def _points(value):

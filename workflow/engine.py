@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import fcntl
+import functools
 import os
 import sys
 from pathlib import Path
@@ -58,14 +59,21 @@ def code(script):
     found, todo = set(), [SCRIPTS / f"{script}.py"]
     while todo:
         path = todo.pop()
-        if path in found or not path.exists():
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "reid":
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names), "reid.__init__"]
-                todo += [SCRIPTS / (name.replace(".", "/") + ".py") for name in names]
+        if path not in found and path.exists():
+            found.add(path)
+            todo += _imports(path)
     return sorted(str(path.relative_to(SCRIPTS.parent)) for path in found)
+
+
+@functools.cache
+def _imports(path):
+    """Files that a file's imports from ``reid`` may name."""
+    files = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "reid":
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names), "reid.__init__"]
+            files += [SCRIPTS / (name.replace(".", "/") + ".py") for name in names]
+    return files
 
 
 def forget_other_models(models):
