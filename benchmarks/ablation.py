@@ -202,7 +202,7 @@ def scored(settings, seed):
     """
     from reid.actions import group_actions
     from reid.distances import action_distances, read_embeddings
-    from reid.index import column
+    from reid.tables import column
     from reid.metrics import precision_of_actions
 
     params = params_of(settings, seed)
