@@ -5,7 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt tune ablation requirements
+.PHONY: submission test lint record adopt tune ablation bench growth requirements
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
@@ -34,6 +34,14 @@ tune: .venv/ready
 # What each part of the recipe is worth: docs/ablation.md. Under two hours on two cores; goes on where it was stopped.
 ablation: .venv/ready
 	$(ACTIVE) python benchmarks/ablation.py
+
+# What the pipeline costs at the true size, next to the dev kit's way: docs/benchmark.md. About ten minutes.
+bench: submission
+	$(ACTIVE) python benchmarks/bench.py
+
+# Time and memory at 1/8, 1/4, 1/2 and the whole of the true size: docs/growth.png.
+growth: .venv/ready
+	$(ACTIVE) python benchmarks/growth.py
 
 # After a change of envs/*.in; pins that still fit stay, UPGRADE=--upgrade takes the newest.
 requirements: .venv/ready

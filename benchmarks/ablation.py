@@ -202,8 +202,8 @@ def scored(settings, seed):
     """
     from reid.actions import group_actions
     from reid.distances import action_distances, read_embeddings
-    from reid.tables import column
     from reid.metrics import precision_of_actions
+    from reid.tables import column
 
     params = params_of(settings, seed)
     folder = trained(params)

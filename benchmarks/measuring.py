@@ -53,18 +53,23 @@ def program(*arguments, cwd=None):
     Returns:
         (float, int): seconds; its resident bytes at the highest, the largest of its processes.
     """
+    # From a small process: a child counts what its parent held when it was started.
+    call = [sys.executable, "-S", __file__, sys.executable, *map(str, arguments)]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(call, cwd=cwd, capture_output=True, text=True, env={**os.environ, "PATH": path})
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, arguments))} failed:\n{done.stderr}")
+    spent, kilobytes = done.stdout.split()
+    return float(spent), int(kilobytes) * 1024
+
+
+def _launch(call):
     started = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-    )
-    error = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise RuntimeError(f"{' '.join(map(str, arguments))} failed:\n{error}")
-    return time.perf_counter() - started, usage.ru_maxrss * 1024
+    child = os.posix_spawn(call[0], call, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+    _, status, usage = os.wait4(child, 0)
+    print(time.perf_counter() - started, usage.ru_maxrss)
+    return os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    sys.exit(_launch(sys.argv[1:]))
