@@ -1,0 +1,34 @@
+"""Make the gallery page of one split: each query with its ranked gallery, right and wrong marked, and whole actions.
+
+The page opens from disk. The rankings and pictures lie beside it, in a folder of its name with 64 files.
+"""
+
+from pathlib import Path
+
+from reid import cli
+from reid.browsing import COLUMNS, rank_actions, write_page
+from reid.distances import read_distances
+from reid.index import read_index
+from reid.params import read_params
+
+
+def main(args):
+    params = read_params(args.params)
+    table, about = read_index(args.index, COLUMNS)
+    rankings = rank_actions(table, read_distances(args.distances), args.index, args.distances)
+    split = about["split"]
+    trained_on = split in params.train.splits
+    if trained_on:
+        cli.log.warning("%s was trained on (train.splits): its rankings are no result", split)
+    write_page(args.out, split, table, rankings, args.thumbnails, trained_on, args.threads)
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    parser.add_argument("--index", required=True, type=Path)
+    parser.add_argument("--thumbnails", required=True, type=Path)
+    parser.add_argument("--distances", required=True, type=Path)
+    parser.add_argument("--out", required=True, type=Path, help="the page to make (HTML)")
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--threads", type=int, default=1)
+    cli.run(main, parser)
