@@ -1,0 +1,41 @@
+"""Say whether result B is better than result A: the difference in mAP and rank-1 with a paired 95 % interval.
+
+A and B are tables of queries (results/queries/valid.parquet), folders of results, Git revisions or DVC experiments:
+
+    python scripts/compare.py main my-experiment
+    python scripts/compare.py HEAD results --split test --json difference.json
+"""
+
+from pathlib import Path
+
+from reid import cli
+from reid.cli import log
+from reid.comparison import align, compare, open_result, report
+from reid.errors import ReidError
+from reid.files import write_json
+from reid.params import read_params
+
+
+def main(args):
+    if args.show < 0:
+        raise ReidError(f"--show {args.show}: must be 0 or more")
+    params, names = read_params(args.params).evaluate, (args.a, args.b)
+    results = [open_result(name, args.split) for name in names]
+    for name, (_, about) in zip(names, results, strict=True):
+        if about["trained_on"]:
+            log.warning("%s was trained on %s: its scores are no result", name, about["split"])
+    found = compare(*align(*results, names), params.resamples, params.seed, args.show)
+    print(report(found, names))
+    if args.json:
+        write_json(args.json, {"a": args.a, "b": args.b, "split": results[0][1]["split"], **found})
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    parser.add_argument("a", metavar="A")
+    parser.add_argument("b", metavar="B")
+    parser.add_argument("--split", default="valid", help="of a folder or revision: valid (default) or test")
+    parser.add_argument("--show", type=int, default=10, help="how many of the queries that moved most to list")
+    parser.add_argument("--json", type=Path, help="file for the same as JSON")
+    parser.add_argument("--params", default="params.yaml", help="for the bootstrap (section evaluate)")
+    cli.run(main, parser)
