@@ -1,31 +1,53 @@
-"""Score the distances of a labelled split: mAP, rank-k and chance as JSON, and the CMC curve as CSV."""
+"""Score the distances of a labelled split: mAP, rank-k, mINP, their 95 % intervals and chance as JSON.
+
+Beside it what the score is made of: the CMC curve and, as far as they are asked for, a table of all queries (Parquet),
+scores of slices of them, and a histogram of their AP (CSV).
+"""
 
 from pathlib import Path
 
 from reid import cli
 from reid.cli import log
 from reid.distances import read_distances
-from reid.files import replacing, write_json
+from reid.files import write_csv, write_json
 from reid.index import read_index
-from reid.metrics import cmc, rank, score
+from reid.intervals import action_codes, mean_intervals, resample
+from reid.metrics import cmc, precision_histogram, rank, score
 from reid.params import read_params
-from reid.ranking import BOX_COLUMNS, check_ranked, ranked_matches
+from reid.queries import INDEX_COLUMNS, query_table, write_queries
+from reid.ranking import scored_rows
+from reid.slices import slice_scores
+from reid.tables import values
 
 
 def main(args):
     params = read_params(args.params)
-    table, about = read_index(args.index, BOX_COLUMNS)
+    table, about = read_index(args.index, INDEX_COLUMNS)
     ranked = rank(read_distances(args.distances))
-    check_ranked(ranked, table, args.distances)
-    match, start = ranked_matches(ranked, table)
-    found, split = score(match, start, params.evaluate.ranks), about["split"]
-    if split in params.train.splits:
+    match, gallery_row, query_row = scored_rows(ranked, table, args.distances)
+    queries = query_table(match, ranked.start, gallery_row, query_row, table)
+    found, split = score(match, ranked.start, params.evaluate.ranks), about["split"]
+
+    action, actions = action_codes(values(queries, "action_idx"))
+    weights = resample(actions, params.evaluate.resamples, params.evaluate.seed)
+    first, precision = values(queries, "first_right"), values(queries, "AP")
+    scores = {f"rank-{k}": first <= k for k in params.evaluate.ranks}
+    scores = {"mAP": precision, **scores, "mINP": values(queries, "INP")}
+    found |= {"actions": actions, "interval": mean_intervals(action, scores, weights)}
+
+    trained_on = split in params.train.splits
+    if trained_on:
         log.warning("%s was trained on (train.splits): its scores are no result", split)
         found = {"trained_on": True, "of_training_data": found}
     write_json(args.out, {"split": split, **found})
-    with replacing(args.cmc) as partial:
-        rows = [f"{k},{value!r}" for k, value in enumerate(cmc(match, start, args.length).tolist(), start=1)]
-        partial.write_text("\n".join(["rank,share", *rows]) + "\n", encoding="utf-8")
+    write_csv(args.cmc, ["rank", "share"], enumerate(cmc(match, ranked.start, args.length).tolist(), start=1))
+    if args.queries:
+        write_queries(args.queries, queries, split, trained_on)
+    if args.slices:
+        rows = slice_scores(queries, action, weights)
+        write_csv(args.slices, rows[0], (row.values() for row in rows))
+    if args.precision:
+        write_csv(args.precision, ["AP", "queries", "share"], precision_histogram(precision))
 
 
 if __name__ == "__main__":
@@ -35,5 +57,8 @@ if __name__ == "__main__":
     parser.add_argument("--out", required=True, type=Path, help="the metrics to make (JSON)")
     parser.add_argument("--cmc", required=True, type=Path, help="the CMC curve to make (CSV)")
     parser.add_argument("--length", type=int, default=20, help="last rank of the CMC curve")
+    parser.add_argument("--queries", type=Path, help="the table of all queries to make (Parquet)")
+    parser.add_argument("--slices", type=Path, help="the scores of slices to make (CSV)")
+    parser.add_argument("--precision", type=Path, help="the histogram of AP to make (CSV)")
     parser.add_argument("--params", default="params.yaml")
     cli.run(main, parser)

@@ -9,7 +9,17 @@ import json
 import numpy as np
 import pytest
 
-from reid.metrics import Pairs, average_precision, chance, cmc, first_hit, rank, score
+from reid.metrics import (
+    Pairs,
+    average_precision,
+    chance,
+    cmc,
+    first_hit,
+    inverse_negative_penalty,
+    precision_histogram,
+    rank,
+    score,
+)
 
 
 @functools.cache
@@ -166,4 +176,24 @@ def test_chance_does_not_depend_on_the_order_of_the_boxes():
 def test_score_is_plain_json():
     found = score(*flat(random_rows(5)))
     assert json.loads(json.dumps(found)) == found
-    assert list(found) == ["mAP", "rank-1", "rank-5", "rank-10", "chance", "queries", "pairs"]
+    assert list(found) == ["mAP", "rank-1", "rank-5", "rank-10", "mINP", "chance", "queries", "pairs"]
+
+
+def test_inverse_negative_penalty_by_hand_and_by_a_plain_loop():
+    match, start = flat([[True], [False, True, True], [False, False, False, True], [True, True, False]])
+    np.testing.assert_allclose(inverse_negative_penalty(match, start), [1, 2 / 3, 1 / 4, 1])
+    for seed in range(10):
+        rows = random_rows(seed)
+        wanted = [sum(row) / (len(row) - row[::-1].index(True)) for row in rows]
+        np.testing.assert_allclose(inverse_negative_penalty(*flat(rows)), wanted)
+        assert score(*flat(rows))["mINP"] == pytest.approx(np.mean(wanted), abs=1e-12)
+
+
+def test_histogram_of_precision_puts_an_edge_into_the_bin_above_it_and_1_by_itself():
+    values = np.array([0, 0.049, 0.05, 0.15, 0.55, 0.999, 1, 1])
+    found = precision_histogram(values)
+    assert [low for low, _, _ in found] == pytest.approx([i / 20 for i in range(21)])
+    assert {low: count for low, count, _ in found if count} == {0: 2, 0.05: 1, 0.15: 1, 0.55: 1, 0.95: 1, 1: 2}
+    assert sum(share for *_, share in found) == pytest.approx(1)
+    for i in range(1, 21):  # rounding may leave a sum of fractions just short of an edge
+        assert [count for _, count, _ in precision_histogram(np.nextafter([i / 20], 0))].index(1) == i

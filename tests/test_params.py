@@ -370,6 +370,11 @@ def test_local_source_needs_a_folder(content):
     check_params(changed(content, "download.path", "somewhere"))
 
 
+@pytest.mark.parametrize("key, value", [("resamples", 99), ("resamples", 100001), ("seed", -1), ("seed", 0.5)])
+def test_bootstrap_has_bounds(content, key, value):
+    fails(changed(content, f"evaluate.{key}", value), f"evaluate.{key}: ", problems=1)
+
+
 @pytest.mark.parametrize("ranks", [[5], [10, 5, 20]])
 def test_rank_one_must_be_measured(content, ranks):
     fails(changed(content, "evaluate.ranks", ranks), "evaluate.ranks: must hold 1, the official measure", problems=1)

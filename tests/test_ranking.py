@@ -28,10 +28,10 @@ from reid.ranking import (
     check_ranked,
     matches,
     problems,
-    ranked_matches,
     ranking_of,
     read_boxes,
     read_ranking,
+    scored_rows,
     write_ranking,
 )
 
@@ -314,9 +314,13 @@ def test_invalid_ranking_is_not_written(tmp_path, old):
 
 def test_matches_are_those_of_the_persons_in_ascending_order_of_query():
     match, start = matches(dict(reversed(GOOD.items())), BOXES)
-    again, start_again = ranked_matches(ranked(GOOD), index_of(BOXES))
+    table = index_of(BOXES)
+    again, gallery_row, query_row = scored_rows(ranked(GOOD), table, "mine")
     assert again.tolist() == match.tolist()
-    assert start_again.tolist() == start.tolist()
+    assert [table["bbox_idx"][row].as_py() for row in query_row.tolist()] == sorted(QUERY)
+    rows = table.take(gallery_row)
+    assert set(rows["role"].to_pylist()) == {"gallery"}
+    assert rows["bbox_idx"].to_pylist() == [box for query in sorted(QUERY) for box in GOOD[str(query)]]
     wanted = [GALLERY[box][1] == QUERY[query][1] for query in sorted(QUERY) for box in GOOD[str(query)]]
     assert match.tolist() == wanted
     assert start.tolist() == [0, 4, 7, 11]
@@ -329,12 +333,12 @@ def test_ranking_without_labels_or_match_is_not_scored():
     with pytest.raises(ReidError, match="no labels"):  # None == None would be a perfect score
         matches(GOOD, hidden)
     with pytest.raises(ReidError, match="no labels"):
-        ranked_matches(ranked(GOOD), index_of(hidden))
+        scored_rows(ranked(GOOD), index_of(hidden), "mine")
     stranger = Boxes({**QUERY, 5: (4, 41)}, GALLERY)
     with pytest.raises(ReidError, match="query 5: its person is not in the gallery"):
         matches(GOOD, stranger)
     with pytest.raises(ReidError, match="query 5: its person is not in the gallery"):
-        ranked_matches(ranked(GOOD), index_of(stranger))
+        scored_rows(ranked(GOOD), index_of(stranger), "mine")
 
 
 @pytest.mark.parametrize(

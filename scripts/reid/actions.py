@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reid.errors import ReidError
-from reid.tables import column, texts
+from reid.tables import column, is_query
 
 
 class Action(NamedTuple):
@@ -29,12 +29,12 @@ def group_actions(table):
         ReidError: there is no query at all (the training split has none).
     """
     action = column(table, "action_idx")
-    is_query = texts(table, "role") == "query"
-    order = np.lexsort((np.arange(len(action)), ~is_query, action))
+    query = is_query(table)
+    order = np.lexsort((np.arange(len(action)), ~query, action))
     starts = np.flatnonzero(np.diff(action[order], prepend=-1))
     groups = []
     for rows in np.split(order, starts[1:]):
-        queries = int(is_query[rows].sum())
+        queries = int(query[rows].sum())
         if queries:
             groups.append(Action(int(action[rows[0]]), rows[:queries], rows[queries:]))
     if not groups:

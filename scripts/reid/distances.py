@@ -14,7 +14,7 @@ from reid.errors import ReidError
 from reid.files import replacing
 from reid.metrics import Pairs
 from reid.postprocessing import expand_queries, rerank, share_queries
-from reid.tables import column, numbers, read_parquet
+from reid.tables import arrow, column, numbers, read_parquet
 
 SCHEMA = pa.schema(
     [
@@ -183,11 +183,11 @@ def write_distances(path, table, actions, distances):
 
     def lists(arrays, kind):
         offsets = np.cumsum([0, *map(len, arrays)])
-        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(np.concatenate(arrays), kind))
+        return pa.ListArray.from_arrays(arrow(offsets, pa.int32()), arrow(np.concatenate(arrays), kind))
 
     result = pa.table(
         [
-            pa.array([action.action_idx for action in actions], pa.int32()),
+            arrow([action.action_idx for action in actions], pa.int32()),
             lists([bbox[action.query] for action in actions], pa.int32()),
             lists([bbox[action.gallery] for action in actions], pa.int32()),
             lists([matrix.ravel() for matrix in distances], pa.float64()),

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and the few formats that every stage writes."""
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
@@ -50,6 +51,20 @@ def write_json(path, content):
     """Write ``content`` as JSON: the same content gives the same bytes. Keys keep their order."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path, header, rows):
+    """Write a table as CSV: floats so that they read back the same, None as nothing, lines ended by LF.
+
+    Args:
+        path: the file to make.
+        header: names of the columns.
+        rows: iterable of iterables, one value per column.
+    """
+    with replacing(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def read_json(path):

@@ -1,8 +1,8 @@
-"""Scores of a ranking, as the official evaluator computes them, and what a random ranking would get.
+"""Scores of a ranking, as the official evaluator computes them, mINP, and what a random ranking would get.
 
 mAP: mean over all queries of AP = sum of the precision at each hit / number of relevant boxes. rank-k: share of
 queries with a right box among the first k; a gallery smaller than k counts as a whole. Fractions, not percent.
-Source: ``SoccerNet.Evaluation.ReIdentification.evaluate``.
+Source: ``SoccerNet.Evaluation.ReIdentification.evaluate``. mINP: mean of R / rank of the last of R right boxes.
 """
 
 from typing import NamedTuple
@@ -117,11 +117,39 @@ def first_hit(match, start):
     return np.minimum.reduceat(position, start)
 
 
-def chance(match, start, ranks):
-    """Expected scores of a random order, exactly and not by simulation.
+def inverse_negative_penalty(match, start):
+    """INP of every query: its right boxes / rank of the last of them; 1 where no wrong box stands before a right one.
+
+    Source: Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021.
+
+    Returns:
+        float64 array, one INP per query; see :func:`average_precision`
+    """
+    last = np.maximum.reduceat(np.where(match, _rank_of(start, len(match)), 0), start)
+    return np.add.reduceat(match.astype(np.int64), start) / last
+
+
+def chance_precision(size, right):
+    """Expected AP of a random order, exactly and not by simulation.
 
     With R right boxes among G: E[AP] = (H + (R-1)/(G-1) (G-H)) / G with H = 1 + 1/2 + ... + 1/G, because a hit at rank
-    k has on average 1 + (k-1)(R-1)/(G-1) hits up to it; P(no right box in the first k) = C(G-R, k) / C(G, k).
+    k has on average 1 + (k-1)(R-1)/(G-1) hits up to it.
+
+    Args:
+        size: int array, boxes in the gallery of each query (G).
+        right: int array, how many of them are right (R).
+
+    Returns:
+        float64 array, one per query
+    """
+    harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, size.max() + 1))])[size]
+    others = np.divide(right - 1, size - 1, out=np.zeros(len(size)), where=size > 1)
+    return (harmonic + others * (size - harmonic)) / size
+
+
+def chance(match, start, ranks):
+    """Expected scores of a random order: that of :func:`chance_precision`, and with R right boxes among G
+    P(no right box in the first k) = C(G-R, k) / C(G, k).
 
     Args:
         match, start: as for :func:`average_precision`.
@@ -132,9 +160,7 @@ def chance(match, start, ranks):
     """
     size = np.diff(start, append=len(match))
     right = np.add.reduceat(match.astype(np.int64), start)
-    harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, size.max() + 1))])[size]
-    others = np.divide(right - 1, size - 1, out=np.zeros(len(size)), where=size > 1)
-    result = {"mAP": float(np.mean((harmonic + others * (size - harmonic)) / size))}
+    result = {"mAP": float(np.mean(chance_precision(size, right)))}
     for k in ranks:
         miss = np.ones(len(size))
         for i in range(k):
@@ -144,19 +170,20 @@ def chance(match, start, ranks):
 
 
 def score(match, start, ranks=(1, 5, 10)):
-    """mAP, rank-k and chance level.
+    """mAP, rank-k, mINP and chance level.
 
     Args:
         match, start: as for :func:`average_precision`.
         ranks: the k of the rank-k wanted.
 
     Returns:
-        dict: ``{"mAP", "rank-1", ..., "chance": {...}, "queries", "pairs"}``
+        dict: ``{"mAP", "rank-1", ..., "mINP", "chance": {...}, "queries", "pairs"}``
     """
     first = first_hit(match, start)
     return {
         "mAP": float(np.mean(average_precision(match, start))),
         **{f"rank-{k}": float(np.mean(first <= k)) for k in ranks},
+        "mINP": float(np.mean(inverse_negative_penalty(match, start))),
         "chance": chance(match, start, ranks),
         "queries": len(start),
         "pairs": len(match),
@@ -171,3 +198,19 @@ def cmc(match, start, length):
     """
     first = first_hit(match, start)
     return np.cumsum(np.bincount(np.minimum(first, length + 1), minlength=length + 2)[1:-1]) / len(first)
+
+
+def precision_histogram(precision, bins=20):
+    """How many queries have which AP.
+
+    Args:
+        precision: float64 array, one AP per query.
+        bins: how many of equal width from 0 to 1; each holds its lower edge. A last one holds AP 1 alone, the rankings
+            without a fault.
+
+    Returns:
+        list of (float, int, float): lower edge, queries, share of the queries
+    """
+    place = np.floor(precision * bins + 1e-9).astype(np.int64)  # a sum of fractions may fall just short of an edge
+    counts = np.bincount(place, minlength=bins + 1).tolist()
+    return [(i / bins, count, count / len(precision)) for i, count in enumerate(counts)]

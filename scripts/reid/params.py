@@ -379,6 +379,8 @@ class Evaluate(Section):
     ranks: list[Annotated[int, Field(ge=1)]] = Field(
         min_length=1, description="the k of rank-k; 1 is the official one"
     )
+    resamples: int = Field(ge=100, le=100000, description="of the bootstrap over actions that gives the intervals")
+    seed: Seed = Field(description="of the bootstrap")
 
 
 class Params(Section):

@@ -18,7 +18,7 @@ from reid.filenames import SPLITS, is_clutter, parse_name
 from reid.files import replacing
 from reid.index import build_index, read_bbox_info, read_index
 from reid.metrics import Ranked
-from reid.tables import column, texts
+from reid.tables import column, is_query
 
 BOX_COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid"]  # what a ranking needs of an index
 _HIDDEN = "this split has no labels to score with (the challenge's are hidden)"
@@ -212,32 +212,32 @@ def check_ranked(ranked, table, path):
         check(ranking_of(ranked), boxes_of_index(table, path), path)
 
 
-def ranked_matches(ranked, table):
-    """:func:`matches` for a ranking that is still arrays and has been checked.
+def scored_rows(ranked, table, path):
+    """Which boxes of a ranking that is still arrays are right, and where they stand in the index; it is checked first.
 
     Args:
-        ranked: reid.metrics.Ranked
-        table: the index (columns role, bbox_idx, person_uid).
+        ranked, table, path: as for :func:`check_ranked`.
 
     Returns:
-        (bool array, int64 array): match per (query, gallery box) in ranked order, and where each query begins.
+        (bool array, int64 array, int64 array): match and row in the index of each (query, gallery box) in ranked
+        order; row of each query, in ascending order of bbox_idx
 
     Raises:
-        ReidError: there are no labels, or a query has no match.
+        ReidError: the ranking has problems, the split has no labels, or a query has no match.
     """
-    is_query = texts(table, "role") == "query"
-    bbox, person = column(table, "bbox_idx"), column(table, "person_uid")
+    check_ranked(ranked, table, path)
+    bbox, person, query = column(table, "bbox_idx"), column(table, "person_uid"), is_query(table)
     if (person < 0).any():
         raise ReidError(_HIDDEN)
     own, other = (
-        person[part][np.searchsorted(bbox[part], boxes)]  # an index ascends with bbox_idx inside a role
-        for part, boxes in ((is_query, ranked.query), (~is_query, ranked.gallery))
+        np.flatnonzero(part)[np.searchsorted(bbox[part], boxes)]  # an index ascends with bbox_idx inside a role
+        for part, boxes in ((query, ranked.query), (~query, ranked.gallery))
     )
-    match = own == other
+    match = person[own] == person[other]
     stranger = np.flatnonzero(~np.logical_or.reduceat(match, ranked.start))
     if len(stranger):
         raise ReidError(_STRANGER.format(ranked.query[ranked.start[stranger[0]]]))
-    return match, ranked.start
+    return match, other, own[ranked.start]
 
 
 def matches(ranking, boxes):

@@ -1,6 +1,7 @@
 """Arrow tables as NumPy arrays, without what pyarrow imports for it: pandas takes longer than any file here."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 
@@ -25,8 +26,13 @@ def read_parquet(path, columns=None):
 
 
 def numbers(array):
-    """A pyarrow array of numbers, none of them null, as a NumPy array that shares its memory."""
-    return np.from_dlpack(array)
+    """A pyarrow array of numbers, none of them null, as a NumPy array that shares its memory (bool: uint8, a copy)."""
+    return np.from_dlpack(array.cast(pa.uint8()) if array.type == pa.bool_() else array)
+
+
+def values(table, name):
+    """One column of numbers, none of them null, as a NumPy array of the column's own type (bool: uint8)."""
+    return numbers(table[name].combine_chunks())
 
 
 def column(table, name, missing=-1):
@@ -37,6 +43,27 @@ def column(table, name, missing=-1):
     return np.array([missing if value is None else value for value in array.to_pylist()], np.int64)
 
 
-def texts(table, name):
-    """One column of texts as a NumPy array of str objects; null stays None."""
-    return np.array(table[name].to_pylist(), object)
+def labels(table, name):
+    """One column of texts as codes.
+
+    Returns:
+        (int64 array, list): for each row the position of its text in the list, -1 for null; the texts, in order of
+        their first row
+    """
+    array = table[name].combine_chunks().dictionary_encode()
+    return column({"code": pa.chunked_array([array.indices])}, "code"), array.dictionary.to_pylist()
+
+
+def is_query(table):
+    """Which rows of an index are queries: bool array."""
+    role, roles = labels(table, "role")
+    return np.array([name == "query" for name in roles], bool)[role]
+
+
+def arrow(values, kind):
+    """A NumPy array as a pyarrow array of type ``kind`` (``pa.array`` imports pandas)."""
+    if kind == pa.bool_():
+        buffer = np.packbits(values, bitorder="little")
+    else:
+        buffer = np.ascontiguousarray(values, kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(buffer)])

@@ -6,7 +6,7 @@ import numpy as np
 
 from reid.errors import ReidError
 from reid.samplers import action_batches, identity_batches
-from reid.tables import column, texts
+from reid.tables import column
 
 
 class Pictures:
@@ -67,7 +67,7 @@ def select_people(tables, subset):
             raise ReidError(f"subset: there is no action in the first {subset} of them; make subset larger")
         rows.append(own + first)
         keys.append(np.stack([np.full(len(own), split), action[own], person[own]], axis=1))
-        names = [texts(table, level)[own] for level in ("championship", "season", "game")]
+        names = [np.array(table[level].to_pylist(), object)[own] for level in ("championship", "season", "game")]
         games.append(np.array(["/".join(parts) for parts in zip(*names, strict=True)]))
         first += len(table)
     keys = np.concatenate(keys)
