@@ -31,14 +31,17 @@ wildcard_constraints:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/ranking.smk"
+include: "workflow/rules/pages.smk"
 
 
 rule submission:
-    """The job of the pipeline: rankings to submit, with the scores that they travel with."""
+    """The job of the pipeline: rankings to submit, the scores that they travel with, and what there is to look at."""
     default_target: True
     input:
         expand("results/submission/{split}.json", split=["test", "challenge"]),
         expand("results/metrics/{split}.json", split=["valid", "test"]),
+        expand("results/browse/{split}.html", split=["valid", "test", "challenge"]),
+        rules.describe.output.json,
 
 
 onstart:

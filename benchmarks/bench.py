@@ -165,10 +165,12 @@ def commands(share, kit, folder):
     with_params = ["--params", ROOT / "params.yaml"]
     distances = ["--distances", folder / "distances.parquet"]
     embeddings = ["--embeddings", folder / "valid.npy", "--out", folder / "distances.parquet"]
-    written = [f"--{name}={folder / name}" for name in ("cmc",)]
+    written = ["--out", folder / "metrics.json"]
+    for name in ("queries", "cmc", "slices", "precision"):
+        written += [f"--{name}", folder / name]
     calls = {
         "distances": [*index, *embeddings, *with_params],
-        "evaluate": [*index, *distances, "--out", folder / "metrics.json", *written, *with_params],
+        "evaluate": [*index, *distances, *written, *with_params],
         "rank": [*index, *distances, "--out", folder / "ranking.json"],
     }
     rows = []

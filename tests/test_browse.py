@@ -19,9 +19,10 @@ from reid.actions import group_actions
 from reid.browsing import COLUMNS, PARTS, divide, part_paths, rank_actions, sprite, tile_size, write_page
 from reid.distances import read_distances
 from reid.errors import ReidError
-from reid.index import column, read_index, write_index
+from reid.index import read_index, write_index
 from reid.metrics import average_precision, first_hit, rank, score
 from reid.ranking import boxes_of_index, matches, ranking_of
+from reid.tables import column
 
 ROOT = Path(__file__).parents[1]
 SIZES = [(3, 7), (1, 1), (5, 30), (2, 2), (4, 9)] * 3

@@ -12,9 +12,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from reid.errors import ReidError
-from reid.filenames import SPLITS
+from reid.filenames import PAGE_PARTS, SPLITS
 from reid.params import read_params
 
+PARTS = [f"{number:02}" for number in range(PAGE_PARTS)]  # of a gallery page
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 
@@ -74,6 +75,11 @@ def _imports(path):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names), "reid.__init__"]
             files += [SCRIPTS / (name.replace(".", "/") + ".py") for name in names]
     return files
+
+
+def templates(page):
+    """The files that a page is made of (list of str, relative to the project's folder)."""
+    return sorted(str(path.relative_to(SCRIPTS.parent)) for path in SCRIPTS.glob(f"reid/templates/{page}.*"))
 
 
 def forget_other_models(models):

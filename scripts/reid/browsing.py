@@ -2,7 +2,7 @@
 
 A page that opens from disk may not fetch() anything, so all content is script. The page itself holds a few columns
 per query, which is all that sorting, filtering and searching need. The rankings and pictures lie beside it in
-:data:`PARTS` files, each loaded when one of its actions comes into view. An action lies wholly inside one part.
+``PAGE_PARTS`` files, each loaded when one of its actions comes into view. An action lies wholly inside one part.
 
 The pictures of an action are one sprite sheet (JPEG: WebP is a third smaller and takes ten times as long), inside its
 part and not beside it: to show one row a browser then decodes the thumbnails of one action, not those of a whole part.
@@ -21,14 +21,14 @@ from markupsafe import Markup
 from PIL import Image
 
 from reid.actions import group_actions
+from reid.filenames import PAGE_PARTS as PARTS
 from reid.files import replacing
-from reid.index import column
 from reid.metrics import average_precision, first_hit, rank
 from reid.parallel import ordered_map
 from reid.ranking import boxes_of_index, check, matches, ranking_of
+from reid.tables import column
 from reid.thumbnails import open_store
 
-PARTS = 64  # files; a constant, so that the names of all outputs are known before anything has run
 COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid", "clazz", "id", "height", "width", "championship", "game"]
 _LARGEST = 128  # pixels, height and width of a thumbnail on the page
 _QUALITY = 85

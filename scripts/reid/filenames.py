@@ -13,6 +13,7 @@ from typing import NamedTuple
 SPLITS = ("train", "valid", "test", "challenge")
 LABELLED = ("train", "valid", "test")  # the challenge labels are hidden
 ROLES = ("train", "query", "gallery")
+PAGE_PARTS = 64  # files beside a gallery page; a constant, so that their names are known before anything has run
 
 # The ten classes of the kit's README, spelled as in the files; seven of them occur.
 CLASSES = (

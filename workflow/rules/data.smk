@@ -4,6 +4,7 @@
 # OUTPUTS  data/raw/{split}.zip, .json      the zip as it came, and its SHA-256
 #          data/index/{split}.parquet       one row per thumbnail
 #          data/thumbnails/{split}.npy      uint8 N x H x W x 3, row i = index row i
+#          results/description/*            statistics of the four splits, plots, a contact sheet
 
 
 rule download:
@@ -66,3 +67,28 @@ rule thumbnails:
     shell:
         "python scripts/thumbnails.py --zip {input.zip} --index {input.index} --out {output}"
         " --threads {threads} --log {log}"
+
+
+rule describe:
+    """Statistics of the data beside the published counts, as tables and plots, and a contact sheet."""
+    input:
+        code=engine.code("describe"),
+        index=expand(rules.index.output, split=engine.SPLITS),
+        thumbnails=expand(rules.thumbnails.output, split=engine.SPLITS),
+    output:
+        json="results/description/statistics.json",
+        table="results/description/statistics.parquet",
+        sheet="results/description/contact_sheet.png",
+        plots=expand(
+            "results/description/{name}.svg",
+            name=["boxes_per_action", "classes", "pictures_per_person", "sizes"],
+        ),
+    log:
+        "logs/describe.log",
+    conda:
+        "../../envs/environment.yaml"
+    message:
+        "statistics of the data"
+    shell:
+        "python scripts/describe.py --index {input.index} --thumbnails {input.thumbnails} --json {output.json}"
+        " --parquet {output.table} --sheet {output.sheet} --plots results/description --log {log}"

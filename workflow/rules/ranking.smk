@@ -3,7 +3,8 @@
 # INPUTS   data/index/{split}.parquet, results/embeddings/{model}/{split}.npy; params.yaml: distances, evaluate, train
 # OUTPUTS  results/distances/{split}.parquet     one row per action: queries, gallery, distances
 #          results/metrics/{split}.json          mAP, rank-k and chance level (valid, test)
-#          results/plots/cmc/{split}.csv         CMC curve (valid, test)
+#          results/queries/{split}.parquet       what is known of each query, and how it was ranked (valid, test)
+#          results/plots/{kind}/{split}.csv      CMC curve, scores of slices, histogram of AP (valid, test)
 #          results/submission/{split}.json       ranking JSON (test, challenge; valid by name)
 
 
@@ -28,14 +29,17 @@ rule distances:
 
 
 rule evaluate:
-    """mAP, rank-k and chance level of one labelled split."""
+    """Scores of one labelled split with their intervals and chance level, and every query's own."""
     input:
         code=engine.code("evaluate"),
         index=rules.index.output,
         distances=rules.distances.output,
     output:
         metrics="results/metrics/{split}.json",
+        queries="results/queries/{split}.parquet",
         cmc="results/plots/cmc/{split}.csv",
+        slices="results/plots/slices/{split}.csv",
+        precision="results/plots/precision/{split}.csv",
     log:
         "logs/evaluate/{split}.log",
     wildcard_constraints:
@@ -49,7 +53,8 @@ rule evaluate:
         "{wildcards.split}: metrics"
     shell:
         "python scripts/evaluate.py --index {input.index} --distances {input.distances}"
-        " --out {output.metrics} --cmc {output.cmc} --log {log}"
+        " --out {output.metrics} --queries {output.queries} --cmc {output.cmc} --slices {output.slices}"
+        " --precision {output.precision} --log {log}"
 
 
 rule rank:
