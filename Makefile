@@ -5,7 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt tune ablation bench growth requirements
+.PHONY: submission test lint record adopt tune ablation bench growth profile pictures requirements
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
@@ -42,6 +42,14 @@ bench: submission
 # Time and memory at 1/8, 1/4, 1/2 and the whole of the true size: docs/growth.png.
 growth: .venv/ready
 	$(ACTIVE) python benchmarks/growth.py
+
+# Where the time of the last run and of a training epoch goes: docs/profile.md.
+profile: submission
+	$(ACTIVE) python benchmarks/profile_run.py
+
+# The pictures of the README, from the finished run; needs a Chromium.
+pictures: submission
+	$(ACTIVE) python docs/make_pictures.py
 
 # After a change of envs/*.in; pins that still fit stay, UPGRADE=--upgrade takes the newest.
 requirements: .venv/ready

@@ -173,6 +173,7 @@ def commands(share, kit, folder):
         "evaluate": [*index, *distances, *written, *with_params],
         "rank": [*index, *distances, "--out", folder / "ranking.json"],
     }
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # as Snakemake does for rules of one thread
     rows = []
     for name, options in calls.items():
         runs = [program(ROOT / f"scripts/{name}.py", *options) for _ in range(4)]

@@ -1,0 +1,52 @@
+"""The pictures of the README, from the finished run in this folder: screenshots in the machine's Chromium, and plots.
+
+make pictures
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "docs/pictures"
+
+
+def small(path):
+    """The same pixels in fewer bytes."""
+    Image.open(path).convert("RGB").save(path, optimize=True)
+
+
+def main():
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("there is no Chromium on this machine")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    address = (ROOT / "results/browse/valid.html").as_uri()
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 760}, color_scheme="light")
+        page.goto(address)
+        page.wait_for_timeout(1500)
+        page.screenshot(path=PICTURES / "rankings.png")
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(1000)
+        page.screenshot(path=PICTURES / "action.png")
+        sheet = browser.new_page(viewport={"width": 1000, "height": 900}, color_scheme="light")
+        for name, source in {"scores": "figures/valid.svg", "sizes": "description/sizes.svg"}.items():
+            if (ROOT / "results" / source).exists():
+                sheet.goto((ROOT / "results" / source).as_uri())
+                sheet.locator("svg").first.screenshot(path=PICTURES / f"{name}.png")
+        browser.close()
+    for source, name in (("description/contact_sheet.png", "contact_sheet"), ("figures/valid-worst.png", "worst")):
+        if (ROOT / "results" / source).exists():
+            shutil.copyfile(ROOT / "results" / source, PICTURES / f"{name}.png")
+    for path in PICTURES.glob("*.png"):
+        small(path)
+
+
+if __name__ == "__main__":
+    main()
