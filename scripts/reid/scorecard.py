@@ -87,7 +87,7 @@ def _dots(axes, rows, left, right, bold=(), size=10):
     other = axes.secondary_yaxis("right")
     other.set_yticks(place, right)
     for side in (axes, other):
-        side.tick_params(axis="y", length=0, labelsize=size)
+        side.tick_params(axis="y", length=0, labelsize=size, pad=7)  # room for a point at 0 or 1
     axes.spines["left"].set_visible(False)
     other.spines["right"].set_visible(False)
     axes.set_axisbelow(True)
@@ -103,7 +103,7 @@ def _headline(axes, found):
         right.append(text + (f", chance {found['chance'][name]:.3f}" if name in found["chance"] else ""))
     _dots(axes, [(found[name], found["interval"][name]) for name in names], names, right)
     chance = [(found["chance"][name], y) for y, name in enumerate(names) if name in found["chance"]]
-    axes.plot(*zip(*chance, strict=True), "D", color=ORANGE, markerfacecolor="white", markersize=5)
+    axes.plot(*zip(*chance, strict=True), "D", color=ORANGE, markerfacecolor="white", markersize=5, clip_on=False)
     if found["actions"] > 1:
         key = "point: score · line: its 95 % interval, over actions · diamond: a random order"
     else:
@@ -116,7 +116,7 @@ def _curve(axes, ranks, share, found):
     known = [(int(name.removeprefix("rank-")), chance) for name, chance in found["chance"].items() if name != "mAP"]
     known = [(k, chance) for k, chance in known if k <= ranks[-1]]
     if known:
-        axes.plot(*zip(*known, strict=True), "D", color=ORANGE, markerfacecolor="white", markersize=5)
+        axes.plot(*zip(*known, strict=True), "D", color=ORANGE, markerfacecolor="white", markersize=5, clip_on=False)
     for k, _ in known:
         if interval := found["interval"].get(f"rank-{k}"):
             axes.plot((k, k), interval, color=BLUE, linewidth=2.2, solid_capstyle="butt")
