@@ -1,18 +1,17 @@
 """Plots of the data's statistics as SVG, and the contact sheet of a few actions.
 
-Colours are those of Okabe and Ito, which the colour-blind tell apart; lines differ in their dashes as well. The same
-data give the same bytes.
+Splits differ in colour, and lines in their dashes, bars in their hatching as well.
 """
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from reid.description import JERSEYS, typical_actions
+from reid.drawing import BLUE, GREEN, ORANGE, PINK, TEXT, font, new_figure, save_figure, save_sheet, style, tile
 from reid.filenames import CLASSES
-from reid.files import replacing
 from reid.tables import column
 
-COLOURS = {"train": "#0072B2", "valid": "#D55E00", "test": "#009E73", "challenge": "#CC79A7"}
+COLOURS = {"train": BLUE, "valid": ORANGE, "test": GREEN, "challenge": PINK}
 _DASHES = {"train": "-", "valid": "--", "test": "-.", "challenge": ":"}
 _MARKERS = {"train": "o", "valid": "s", "test": "^", "challenge": "D"}
 _HATCHES = {"train": "", "valid": "///", "test": "\\\\\\", "challenge": "xx"}
@@ -20,27 +19,21 @@ CHARTS = ("pictures_per_person", "boxes_per_action", "sizes", "classes")
 
 
 def _axes(columns, height=3.4):
-    """A figure with ``columns`` panels side by side; matplotlib takes a second to import."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(10, height), layout="constrained")
+    """A figure with ``columns`` panels side by side."""
+    with style():
+        figure = new_figure(height=height)
         return figure, figure.subplots(1, columns, squeeze=False)[0]
 
 
 def _save(figure, path):
     """Save a figure, with one legend above its panels."""
-    from matplotlib import rc_context
-
     known = {}
     for axes in figure.axes:
         known |= {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     order = [name for name in COLOURS if name in known]
     handles = [known[name] for name in order]
     figure.legend(handles, order, loc="outside upper right", ncols=4, frameon=False, handlelength=3)
-    with replacing(path) as partial, rc_context({"svg.hashsalt": "reid"}):  # else ids are drawn by chance
-        figure.savefig(partial, format="svg", metadata={"Date": None}, facecolor="white")
+    save_figure(figure, path)
 
 
 def _lines(axes, values, of, step=1.0):
@@ -172,9 +165,7 @@ def contact_sheet(path, table, store, split, actions=4):
         actions: how many at most.
     """
     height, width = _CELL
-    from matplotlib import get_data_path
-
-    font, small = (ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size) for size in (13, 12))
+    large, small = font(13), font(12)
     page_width = _COLUMNS * (width + _GAP) + 3 * _GAP
     action = column(table, "action_idx")
     pieces, y = [], _GAP
@@ -190,7 +181,7 @@ def contact_sheet(path, table, store, split, actions=4):
             f"{queries} queries, {len(rows) - queries} gallery boxes" if split != "train" else f"{len(rows)} boxes"
         )
         text = f"action {idx}: {counts}" + "".join(f"  ·  {part}" for part in place if part)
-        pieces.append((_GAP * 2, y, text, font))
+        pieces.append((_GAP * 2, y, text, large))
         y += _LINE + _GAP
         # without labels a gallery box belongs under no query, so the gallery starts a line of its own
         groups = [columns] if labelled else [columns[:queries], columns[queries:]]
@@ -214,14 +205,12 @@ def contact_sheet(path, table, store, split, actions=4):
             draw.line((x, top, page_width - x, top), fill="#b0b0b0")
             continue
         if isinstance(what, str):
-            draw.text((x, top), what, fill="#202020", font=how)
+            draw.text((x, top), what, fill=TEXT, font=how)
             continue
-        picture = Image.fromarray(np.asarray(store[what])).resize((width, height), Image.Resampling.BICUBIC)
-        sheet.paste(picture, (x, top))
+        sheet.paste(tile(store[what], height, width), (x, top))
         if how:
             draw.rectangle((x - 2, top - 2, x + width + 1, top + height + 1), outline=COLOURS["train"], width=3)
-    with replacing(path) as partial:
-        sheet.save(partial, format="PNG", optimize=True)
+    save_sheet(sheet, path)
 
 
 def _caption(split, labelled):

@@ -67,6 +67,33 @@ def write_csv(path, header, rows):
         writer.writerows(rows)
 
 
+def read_csv(path, columns, maker, delimiter=","):
+    """Read a table of text.
+
+    Args:
+        path: the file; its first line names the columns.
+        columns: dict from the name of each column wanted to a function from its text to its value.
+        maker: the program that makes such a file, for messages.
+        delimiter: what stands between columns.
+
+    Returns:
+        list of dict: name to value, one per row
+
+    Raises:
+        ReidError: the file is missing, lacks a column, or holds what a column cannot hold.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file, delimiter=delimiter)
+            if missing := [name for name in columns if name not in (rows.fieldnames or ())]:
+                raise ValueError(f"it has no column {missing[0]}")
+            return [{name: of(row[name]) for name, of in columns.items()} for row in rows]
+    except OSError as error:
+        raise ReidError(f"{path}: cannot be read ({error.strerror}); make it with {maker}") from error
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ReidError(f"{path}: is not the table expected ({error}); make it with {maker}") from error
+
+
 def read_json(path):
     """Read a JSON file.
 

@@ -1,0 +1,58 @@
+"""Draw the scores of a labelled split, and the queries that it got most wrong with what was taken for them.
+
+The scores: headline numbers with their intervals beside chance, CMC curve, AP of the queries, mAP of slices.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from reid import cli
+from reid.distances import read_distances
+from reid.errors import ReidError
+from reid.index import read_index
+from reid.metrics import average_precision, rank
+from reid.queries import read_queries
+from reid.ranking import scored_rows
+from reid.scorecard import draw_scores, read_cmc, read_scores, read_slices
+from reid.tables import values
+from reid.thumbnails import open_store
+from reid.worst import ranked_boxes, worst_queries, worst_sheet
+
+
+def main(args):
+    queries, about = read_queries(args.queries, args.queries)
+    split, trained_on, found = read_scores(args.metrics)
+    table, of_index = read_index(args.index, ["role", "bbox_idx", "action_idx", "person_uid"])
+    for path, other in ((args.queries, about["split"]), (args.index, of_index["split"])):
+        if other != split:
+            raise ReidError(f"{path}: is of {other}, but {args.metrics} is of {split}")
+    cmc, slices = read_cmc(args.cmc), read_slices(args.slices)
+    store, pairs = open_store(args.thumbnails, len(table)), read_distances(args.distances)
+    ranked = rank(pairs)
+    match, gallery_row, query_row = scored_rows(ranked, table, args.distances)
+    precision = values(queries, "AP")
+    if trained_on != about["trained_on"] or not np.array_equal(precision, average_precision(match, ranked.start)):
+        raise ReidError(f"{args.queries}: are not the scores of {args.distances}; run scripts/evaluate.py again")
+
+    draw_scores(args.scores, split, trained_on, found, cmc, precision, slices)
+    chosen = worst_queries(precision, values(queries, "action_idx"))
+    worst = [
+        (queries.slice(i, 1).to_pylist()[0], int(query_row[i]), ranked_boxes(ranked, match, gallery_row, pairs, i))
+        for i in chosen
+    ]
+    worst_sheet(args.worst, split, trained_on, worst, len(queries), store)
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    parser.add_argument("--index", required=True, type=Path)
+    parser.add_argument("--thumbnails", required=True, type=Path)
+    parser.add_argument("--distances", required=True, type=Path)
+    parser.add_argument("--metrics", required=True, type=Path, help="of scripts/evaluate.py, as the next three (JSON)")
+    parser.add_argument("--queries", required=True, type=Path, help="Parquet")
+    parser.add_argument("--slices", required=True, type=Path, help="CSV")
+    parser.add_argument("--cmc", required=True, type=Path, help="CSV")
+    parser.add_argument("--scores", required=True, type=Path, help="the figure of the scores to make (SVG)")
+    parser.add_argument("--worst", required=True, type=Path, help="the sheet of the worst queries to make (PNG)")
+    cli.run(main, parser)

@@ -1,0 +1,211 @@
+"""The scores of a split as one figure: headline numbers, CMC curve, AP of the queries, mAP of slices."""
+
+import numpy as np
+
+from reid.drawing import BLUE, ORANGE, QUIET, TEXT, new_figure, save_figure, style
+from reid.errors import ReidError
+from reid.files import read_csv, read_json
+from reid.metrics import precision_histogram
+
+_MAKER = "scripts/evaluate.py"
+_ROW = 0.215  # inches, of a line in a dot plot
+NOTICE = "{} was trained on: these scores are no result"
+
+
+def _number(text):
+    return float(text) if text else None
+
+
+def read_scores(path):
+    """Read the metrics of a split.
+
+    Args:
+        path: a file of scripts/evaluate.py.
+
+    Returns:
+        (str, bool, dict): the split, whether it was trained on, its scores
+
+    Raises:
+        ReidError: the file is missing, or holds no such metrics.
+    """
+    content = read_json(path)
+    try:
+        trained_on = bool(content.get("trained_on", False))
+        found = content["of_training_data"] if trained_on else content
+        wanted = ["mAP", "chance", "queries", "actions", *found["interval"]]
+        if missing := [name for name in wanted if name not in found]:
+            raise KeyError(missing[0])
+        return content["split"], trained_on, found
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ReidError(f"{path}: has no scores with intervals ({error} is missing); make it with {_MAKER}") from error
+
+
+def read_cmc(path):
+    """Read a CMC curve: (int64 array of ranks, float64 array of shares).
+
+    Raises:
+        ReidError: the file is missing or another.
+    """
+    rows = read_csv(path, {"rank": int, "share": float}, _MAKER)
+    return np.array([row["rank"] for row in rows], np.int64), np.array([row["share"] for row in rows])
+
+
+def read_slices(path):
+    """Read the scores of slices: list of dict with slice, value, queries, mAP, low and high (None: no interval).
+
+    Raises:
+        ReidError: the file is missing or another.
+    """
+    columns = {"slice": str, "value": str, "queries": int, "mAP": float, "low": _number, "high": _number}
+    return read_csv(path, columns, f"{_MAKER} --slices")
+
+
+def _dots(axes, rows, left, right, bold=(), size=10):
+    """Scores as points with their intervals, one line each.
+
+    Args:
+        rows: list of (score, interval or None), or None for a line without a point.
+        left, right: lists of str, what stands beside each line.
+        bold: numbers of the lines whose left text is bold.
+        size: of the text.
+    """
+    place = np.arange(len(rows))
+    for y, row in enumerate(rows):
+        if row is None:
+            continue
+        score, interval = row
+        if interval:
+            axes.plot(interval, (y, y), color=BLUE, linewidth=2.2, solid_capstyle="butt")
+        axes.plot(
+            [score], [y], "o", color=BLUE, markerfacecolor=BLUE if interval else "white", markersize=5.5, clip_on=False
+        )
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.set_yticks(place, left)
+    for y in bold:
+        axes.get_yticklabels()[y].set_fontweight("bold")
+    other = axes.secondary_yaxis("right")
+    other.set_yticks(place, right)
+    for side in (axes, other):
+        side.tick_params(axis="y", length=0, labelsize=size, pad=7)  # room for a point at 0 or 1
+    axes.spines["left"].set_visible(False)
+    other.spines["right"].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(axis="x", color="#e3e6ea", linewidth=0.8)
+
+
+def _headline(axes, found):
+    names = list(found["interval"])
+    right = []
+    for name in names:
+        interval = found["interval"][name]
+        text = f"{found[name]:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+        right.append(text + (f", chance {found['chance'][name]:.3f}" if name in found["chance"] else ""))
+    _dots(axes, [(found[name], found["interval"][name]) for name in names], names, right)
+    chance = [(found["chance"][name], y) for y, name in enumerate(names) if name in found["chance"]]
+    axes.plot(*zip(*chance, strict=True), "D", color=ORANGE, markerfacecolor="white", markersize=5, clip_on=False)
+    if found["actions"] > 1:
+        key = "point: score · line: its 95 % interval, over actions · diamond: a random order"
+    else:
+        key = "point: score · diamond: a random order · no interval: all queries are of one action"
+    axes.set_xlabel(key, color=QUIET, fontsize=9)
+
+
+def _curve(axes, ranks, share, found):
+    axes.plot(ranks, share, color=BLUE, linewidth=1.8, marker="o", markersize=3)
+    known = [(int(name.removeprefix("rank-")), chance) for name, chance in found["chance"].items() if name != "mAP"]
+    known = [(k, chance) for k, chance in known if k <= ranks[-1]]
+    if known:
+        axes.plot(*zip(*known, strict=True), "D", color=ORANGE, markerfacecolor="white", markersize=5, clip_on=False)
+    for k, _ in known:
+        if interval := found["interval"].get(f"rank-{k}"):
+            axes.plot((k, k), interval, color=BLUE, linewidth=2.2, solid_capstyle="butt")
+    axes.set_xlim(0.3, ranks[-1] + 0.7)
+    axes.set_ylim(0, 1.03)
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel("k (line: 95 % interval, diamond: a random order)")
+    axes.set_ylabel("queries with a right box\namong the first k")
+    axes.set_title("CMC", loc="left")
+    axes.grid(axis="y", color="#e3e6ea", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _histogram(axes, precision):
+    edges, counts, share = zip(*precision_histogram(precision), strict=True)
+    width = edges[1]
+    bars = {"width": width, "align": "edge", "edgecolor": "white", "linewidth": 0.6}
+    axes.bar(edges[:-1], np.multiply(share[:-1], 100), color=BLUE, **bars)
+    axes.bar(1 + width / 2, 100 * share[-1], color="white", **{**bars, "edgecolor": BLUE, "linewidth": 1}, hatch="///")
+    axes.axvline(precision.mean(), color=TEXT, linestyle="--", linewidth=1)
+    axes.set_xlim(0, 1 + 2 * width)
+    axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8], [f"{x:g}" for x in (0, 0.2, 0.4, 0.6, 0.8)])
+    axes.set_xticks([1 + width], ["just 1"], minor=True)
+    axes.tick_params(axis="x", which="minor", length=0, pad=4.5)
+    axes.set_xlabel("AP of a query (dashed: mAP)")
+    axes.set_ylabel("share of queries (%)")
+    axes.set_title(f"AP: {counts[-1]:,} of {len(precision):,} rankings without a fault", loc="left")
+
+
+def halves(sizes):
+    """Where to cut a list of groups so that the longer of two columns is as short as it can be: int, groups before."""
+    return min(range(1, len(sizes) + 1), key=lambda cut: max(sum(sizes[:cut]), sum(sizes[cut:])))
+
+
+def _slices(axes, groups, whole):
+    rows, left, right, bold = [], [], [], []
+    for name, parts in groups:
+        bold.append(len(rows))
+        rows.append(None)
+        left.append(name)
+        right.append("")
+        for part in parts:
+            rows.append((part["mAP"], None if part["low"] is None else (part["low"], part["high"])))
+            left.append(f"{part['value'].replace('_', ' ')} ({part['queries']:,})")
+            right.append(f"{part['mAP']:.3f}")
+    _dots(axes, rows, left, right, bold, size=9)
+    axes.axvline(whole, color=TEXT, linestyle="--", linewidth=1, zorder=0.9)
+
+
+def draw_scores(path, split, trained_on, found, cmc, precision, slices):
+    """Draw the scores of a split as SVG.
+
+    Args:
+        path: the file to make.
+        split: its name.
+        trained_on: whether it was trained on; the figure then says that it is no result.
+        found: dict of :func:`read_scores`.
+        cmc: as :func:`read_cmc` returns it.
+        precision: float64 array, AP of every query.
+        slices: list of dict, as :func:`read_slices` returns it.
+    """
+    groups = {}
+    for row in slices:
+        groups.setdefault(row["slice"], []).append(row)
+    groups = list(groups.items())
+    sizes = [1 + len(parts) for _, parts in groups]
+    cut = halves(sizes)
+    columns = [part for part in (groups[:cut], groups[cut:]) if part]
+    longest = max(sum(sizes[:cut]), sum(sizes[cut:]))
+    heights = [0.75 + 0.26 * len(found["interval"]) + 0.5 * trained_on, 2.7, 0.75 + _ROW * longest]
+    with style():
+        figure = new_figure(height=0.4 + sum(heights))
+        top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
+        text = f"{split}: {found['queries']:,} queries in {found['actions']:,} action{'s' * (found['actions'] != 1)}"
+        figure.suptitle(text, x=0.01, ha="left", fontsize=14)
+        if trained_on:
+            box = {"facecolor": "#fff1d0", "edgecolor": ORANGE, "boxstyle": "round,pad=0.3"}
+            top.suptitle(NOTICE.format(split), x=0.012, ha="left", fontsize=12, fontweight="bold", bbox=box)
+        _headline(top.subplots(), found)
+        figure.get_layout_engine().set(wspace=0.05)
+        panels = middle.subplots(1, 2)
+        _curve(panels[0], *cmc, found)
+        _histogram(panels[1], precision)
+        bottom.suptitle("mAP of slices", x=0.01, ha="left", fontsize=12)
+        key = "in brackets: number of queries · dashed: all queries · open point: all of one action, no interval"
+        bottom.supxlabel(key, color=QUIET, fontsize=9)
+        panels = bottom.subplots(1, len(columns), squeeze=False)[0]
+        tallest = max(sum(1 + len(parts) for _, parts in part) for part in columns)
+        for axes, part in zip(panels, columns, strict=True):
+            _slices(axes, part, found["mAP"])
+            axes.set_ylim(tallest - 0.4, -0.6)  # lines of both columns at one height
+        save_figure(figure, path)
