@@ -18,6 +18,9 @@ PARAMS = engine.params(workflow)
 configfile: "params.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 CORES = workflow.cores  # a job that takes them all has the machine to itself
 GPUS = engine.gpus(workflow)
 MODELS = list(PARAMS.models)
@@ -41,6 +44,8 @@ rule submission:
         expand("results/submission/{split}.json", split=["test", "challenge"]),
         expand("results/metrics/{split}.json", split=["valid", "test"]),
         expand("results/browse/{split}.html", split=["valid", "test", "challenge"]),
+        expand("results/figures/{split}.svg", split=["valid", "test"]),
+        expand("results/figures/{model}-training.svg", model=MODELS),
         rules.describe.output.json,
 
 

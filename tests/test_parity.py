@@ -59,7 +59,7 @@ def files(workflow):
 def outputs_of(files, stage):
     rule, _, model = stage.partition("@")
     return {
-        path for path, (name, *_) in files.items() if name == rule and (not model or model in re.split("[/.]", path))
+        path for path, (name, *_) in files.items() if name == rule and (not model or model in re.split("[/.-]", path))
     }
 
 
@@ -127,7 +127,7 @@ def test_embeddings_of_every_fused_model_go_into_the_distances(files):
 
 
 SCRIPTS = ["download", "index", "thumbnails", "describe", "weights", "train", "embed", "distances", "evaluate", "rank"]
-SCRIPTS += ["browse"]
+SCRIPTS += ["browse", "figures", "curves"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -76,13 +76,28 @@ rule describe:
         index=expand(rules.index.output, split=engine.SPLITS),
         thumbnails=expand(rules.thumbnails.output, split=engine.SPLITS),
     output:
-        json="results/description/statistics.json",
-        table="results/description/statistics.parquet",
-        sheet="results/description/contact_sheet.png",
-        plots=expand(
-            "results/description/{name}.svg",
-            name=["boxes_per_action", "classes", "pictures_per_person", "sizes"],
+        json=report(
+            "results/description/statistics.json",
+            caption="../report/statistics.rst",
+            category="1. Data",
+            labels={"what": "all statistics (JSON)"},
         ),
+        table="results/description/statistics.parquet",
+        sheet=report(
+            "results/description/contact_sheet.png",
+            caption="../report/contact_sheet.rst",
+            category="1. Data",
+            labels={"what": "a few actions"},
+        ),
+        plots=[
+            report(
+                f"results/description/{name}.svg",
+                caption="../report/statistics.rst",
+                category="1. Data",
+                labels={"what": name.replace("_", " ")},
+            )
+            for name in ["boxes_per_action", "classes", "pictures_per_person", "sizes"]
+        ],
     log:
         "logs/describe.log",
     conda:

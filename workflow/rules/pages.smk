@@ -1,8 +1,10 @@
 # Pages and pictures to look at.
 #
-# INPUTS   data/index/{split}.parquet, data/thumbnails/{split}.npy, results/distances/{split}.parquet;
-#          params.yaml: train
+# INPUTS   data/index/{split}.parquet, data/thumbnails/{split}.npy, results/distances/{split}.parquet, what evaluate
+#          and train wrote; params.yaml: train
 # OUTPUTS  results/browse/{split}.html, {split}/{part}.js    rankings of all queries (valid, test, challenge)
+#          results/figures/{split}.svg, {split}-worst.png    scores, and the queries of lowest AP (valid, test)
+#          results/figures/{model}-training.svg              loss, learning rate and valid mAP
 
 
 rule browse:
@@ -30,3 +32,67 @@ rule browse:
     shell:
         "python scripts/browse.py --index {input.index} --thumbnails {input.thumbnails} --distances {input.distances}"
         " --out {output.page} --threads {threads} --log {log}"
+
+
+rule figures:
+    """The scores of one labelled split in one figure, and its worst queries."""
+    input:
+        code=engine.code("figures"),
+        index=rules.index.output,
+        thumbnails=rules.thumbnails.output,
+        distances=rules.distances.output,
+        metrics=rules.evaluate.output.metrics,
+        queries=rules.evaluate.output.queries,
+        slices=rules.evaluate.output.slices,
+        cmc=rules.evaluate.output.cmc,
+    output:
+        scores=report(
+            "results/figures/{split}.svg",
+            caption="../report/scores.rst",
+            category="3. Scores",
+            labels={"split": "{split}", "what": "scores"},
+        ),
+        worst=report(
+            "results/figures/{split}-worst.png",
+            caption="../report/worst.rst",
+            category="3. Scores",
+            labels={"split": "{split}", "what": "worst queries"},
+        ),
+    log:
+        "logs/figures/{split}.log",
+    wildcard_constraints:
+        split="valid|test",
+    conda:
+        "../../envs/environment.yaml"
+    message:
+        "{wildcards.split}: figures"
+    shell:
+        "python scripts/figures.py --index {input.index} --thumbnails {input.thumbnails}"
+        " --distances {input.distances} --metrics {input.metrics} --queries {input.queries} --slices {input.slices}"
+        " --cmc {input.cmc} --scores {output.scores} --worst {output.worst} --log {log}"
+
+
+rule curves:
+    """How one model was trained."""
+    input:
+        code=engine.code("curves"),
+        loss=rules.train.output.loss,
+        learning_rate=rules.train.output.learning_rate,
+        valid=rules.train.output.valid,
+        summary=rules.train.output.summary,
+    output:
+        report(
+            "results/figures/{model}-training.svg",
+            caption="../report/training.rst",
+            category="2. Training",
+            labels={"model": "{model}"},
+        ),
+    log:
+        "logs/curves/{model}.log",
+    conda:
+        "../../envs/environment.yaml"
+    message:
+        "{wildcards.model}: curves of its training"
+    shell:
+        "python scripts/curves.py --loss {input.loss} --learning-rate {input.learning_rate} --valid {input.valid}"
+        " --summary {input.summary} --out {output} --log {log}"

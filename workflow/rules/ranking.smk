@@ -35,10 +35,20 @@ rule evaluate:
         index=rules.index.output,
         distances=rules.distances.output,
     output:
-        metrics="results/metrics/{split}.json",
+        metrics=report(
+            "results/metrics/{split}.json",
+            caption="../report/metrics.rst",
+            category="3. Scores",
+            labels={"split": "{split}", "what": "scores (JSON)"},
+        ),
         queries="results/queries/{split}.parquet",
         cmc="results/plots/cmc/{split}.csv",
-        slices="results/plots/slices/{split}.csv",
+        slices=report(
+            "results/plots/slices/{split}.csv",
+            caption="../report/slices.rst",
+            category="3. Scores",
+            labels={"split": "{split}", "what": "slices (CSV)"},
+        ),
         precision="results/plots/precision/{split}.csv",
     log:
         "logs/evaluate/{split}.log",
