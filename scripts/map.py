@@ -19,7 +19,9 @@ def main(args):
     store, embeddings = open_store(args.thumbnails, len(table)), read_embeddings(args.embeddings, len(table))
     if args.game is None:
         rows = rows_of_actions(table, args.action)
-        name = f"action{'s' if len(args.action) > 1 else ''} {', '.join(map(str, args.action))}"
+        chosen = sorted(set(args.action))
+        name = f"actions {', '.join(map(str, chosen))}" if 1 < len(chosen) < 10 else f"{len(chosen)} actions"
+        name = f"action {chosen[0]}" if len(chosen) == 1 else name
     else:
         rows, name = rows_of_game(table, args.game)
     if len(rows) > LARGEST:

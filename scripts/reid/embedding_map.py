@@ -36,7 +36,7 @@ _HIDDEN = ("", "#707070")
 LARGEST = 1500  # boxes; more would be a picture that nobody can read
 _FEW = 60  # boxes up to which distances as a whole can be kept
 _ROOM = 2.2  # cells for each box: empty ones keep groups apart
-_LINE, _GAP, _INK = 20, 12, "#202020"
+_LINE, _GAP, _APART, _INK = 20, 12, 12, "#202020"
 
 
 def rows_of_actions(table, actions):
@@ -69,7 +69,9 @@ def rows_of_game(table, name):
     """
     if table["game"].null_count:
         raise ReidError("--game: the games of this split are hidden; use --action")
-    of_row = [" / ".join(parts) for parts in zip(*(table[c].to_pylist() for c in COLUMNS[-3:]), strict=True)]
+    of_row = [
+        " / ".join(filter(None, parts)) for parts in zip(*(table[c].to_pylist() for c in COLUMNS[-3:]), strict=True)
+    ]
     games = sorted(set(of_row))
     fits = [game for game in games if game.endswith(f" / {name}")] or [g for g in games if name.lower() in g.lower()]
     if len(fits) != 1:
@@ -146,7 +148,7 @@ def _sizes(boxes, aspect):
     """(height, width) of a thumbnail in pixels, and columns and lines of the grid."""
     height = int(np.clip(1500 / math.sqrt(boxes), 64, 132))
     width = max(8, round(height / aspect))
-    cell = height + 8, width + 8
+    cell = height + _APART, width + _APART
     cells = max(math.ceil(boxes * _ROOM), boxes + 6)
     columns = math.ceil(math.sqrt(cells * 1.3 * cell[0] / cell[1]))  # about four to three
     return (height, width), columns, math.ceil(cells / columns)
@@ -180,7 +182,7 @@ def draw_map(path, table, rows, places, store, title):
         for name, size in (("DejaVuSans-Bold", 16), ("DejaVuSans", 13), ("DejaVuSans-Bold", 10))
     )
     (height, width), columns, lines = _sizes(len(rows), store.shape[1] / store.shape[2])
-    cell = np.array([width + 8, height + 8])
+    cell = np.array([width + _APART, height + _APART])
     # seen from the side where it is wide
     places = places if np.ptp(places[:, 0]) >= np.ptp(places[:, 1]) else places[:, ::-1]
     cells = arrange(places, columns, lines)
@@ -202,10 +204,7 @@ def draw_map(path, table, rows, places, store, title):
             pen.text((x + 16, y + 10), letters, fill=_INK, font=tiny, anchor="mm")
             pen.text((x + 36, y + 2), text, fill=_INK, font=plain)
         y += _LINE + 6
-    corner = (_GAP + 4, top + 4) + cells * cell
-    middle = corner + np.array([width / 2, height / 2])
-    for i, j in links:
-        pen.line((*middle[i], *middle[j]), fill="#404040", width=2)
+    corner = (_GAP + _APART // 2, top + _APART // 2) + cells * cell
     for i in np.argsort(query, kind="stable").tolist():
         x, y = corner[i].tolist()
         letters, colour = STYLES.get(classes[i], _HIDDEN)
@@ -213,10 +212,37 @@ def draw_map(path, table, rows, places, store, title):
         sheet.paste(picture, (x, y))
         _frame(pen, (x, y, x + width - 1, y + height - 1), colour, query[i])
         if letters:
-            pen.rectangle((x, y + height - 13, x + 17, y + height - 1), fill="white", outline=colour)
-            pen.text((x + 9, y + height - 7), letters, fill=_INK, font=tiny, anchor="mm")
+            pen.rectangle((x, y + height - 13, x + 20, y + height - 1), fill="white", outline=colour)
+            pen.text((x + 10.5, y + height - 7), letters, fill=_INK, font=tiny, anchor="mm")
+    _links(sheet, links, corner, (width, height))
     with replacing(path) as partial:
         sheet.save(partial, format="PNG", optimize=True)
+
+
+def _links(sheet, links, corner, size):
+    """Lines over the pictures, from the edge of a query to a dot at the edge of a right box.
+
+    Args:
+        sheet: PIL.Image
+        links: list of (query, box), positions in ``corner``.
+        corner: int array N x 2, (x, y) of the pictures.
+        size: (width, height) of a picture.
+    """
+    fine, half = 2, np.array(size) / 2  # drawn twice as large for smooth edges
+    masks = [Image.new("L", (sheet.width * fine, sheet.height * fine)) for _ in range(2)]
+    pens = [ImageDraw.Draw(mask) for mask in masks]
+    widths = (5, 2) if len(corner) <= 200 else (3, 1)  # a white edge, or a dark line is lost on a dark picture
+    for i, j in links:
+        way = (corner[j] - corner[i]).astype(np.float64)
+        inside = (half + 2) / np.maximum(abs(way), 1e-9)  # share of the way that lies in a picture, for each side
+        start, end = corner[i] + half + inside.min() * way, corner[j] + half - inside.min() * way
+        for pen, wide in zip(pens, widths, strict=True):
+            pen.line((*(start * fine), *(end * fine)), fill=255, width=wide * fine)
+            reach = (wide + 4) / 2 * fine
+            pen.ellipse((*(end * fine - reach), *(end * fine + reach)), fill=255)
+    for mask, colour, share in zip(masks, ("white", "#202020"), (0.7, 1), strict=True):
+        mask = mask.resize(sheet.size, Image.Resampling.BOX).point(lambda value, share=share: round(value * share))
+        sheet.paste(Image.new("RGB", sheet.size, colour), mask=mask)
 
 
 def _frame(pen, box, colour, double):
@@ -234,7 +260,7 @@ def _caption(queries, links, boxes):
     )
     text = f"{how[0].upper()}{how[1:]}; moved to cells of a grid, so that none covers another."
     text += " A black frame is a query." * bool(queries)
-    return text + " A line leads from a query to each of its right boxes." * links
+    return text + " A line leads from a query to a dot at each of its right boxes." * links
 
 
 def _legend(classes, query, page, font):
