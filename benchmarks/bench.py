@@ -80,8 +80,6 @@ def _roles(boxes):
 
 def ranking(share, kit, folder):
     """Distances, ranking and mAP."""
-    from scipy.spatial.distance import cdist  # noqa: F401 - what is imported here is not measured below
-
     from reid.distances import action_distances
     from reid.metrics import Pairs, average_precision, rank
     from reid.params import Distances

@@ -6,6 +6,8 @@ action is the same to the bit as if it came alone.
 
 import numpy as np
 
+from reid.pairwise import pairwise
+
 
 def _normalised(rows):
     """Rows of length 1; a row of zeros becomes NaN, for it has no direction."""
@@ -28,10 +30,8 @@ def expand_queries(query, gallery, neighbours, alpha):
         (float64 Q x D, float64 G x D): the expanded queries and the gallery, all of length 1. A row without a
         direction is NaN, and so is a query that has it as a neighbour.
     """
-    from scipy.spatial.distance import cdist
-
     query, gallery = _normalised(query), _normalised(gallery)
-    similarity = 1 - cdist(query, gallery, "cosine")  # pair by pair: equal rows tie, as in no matrix product
+    similarity = 1 - pairwise(query, gallery, "cosine")
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]
     weight = np.maximum(np.take_along_axis(similarity, nearest, axis=1), 0) ** alpha
     return _normalised(query + (weight[:, :, None] * gallery[nearest]).sum(axis=1)), gallery

@@ -1,11 +1,11 @@
 """mAP of a labelled split while a model trains."""
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from reid.actions import group_actions
 from reid.embedding import embed_batches
 from reid.metrics import precision_of_actions
+from reid.pairwise import pairwise
 from reid.tables import column
 
 
@@ -30,6 +30,6 @@ class Watcher:
         embeddings = np.concatenate(parts).astype(np.float64)
         if not np.isfinite(embeddings).all():
             return 0.0
-        distances = [cdist(embeddings[a.query], embeddings[a.gallery], self.metric) for a in self.actions]
+        distances = [pairwise(embeddings[a.query], embeddings[a.gallery], self.metric) for a in self.actions]
         # an embedding of zeros has no cosine: such boxes come last
         return float(self.precision([np.nan_to_num(matrix, nan=np.inf) for matrix in distances]).mean())
