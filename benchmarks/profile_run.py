@@ -22,7 +22,7 @@ OPERATIONS = 15
 
 
 def stages():
-    """Seconds of each rule's jobs (their sum) in the last run, and from the first start to the last end.
+    """Seconds of each rule's jobs (their sum), and from the first start to the last end, of a run in one go.
 
     Returns:
         (dict, float): rule to (jobs, seconds), in the order of their first start; seconds of the whole
@@ -30,15 +30,17 @@ def stages():
     jobs = {}
     for path in sorted((ROOT / ".snakemake/metadata").iterdir()):
         about = json.loads(path.read_text(encoding="utf-8"))
-        if about.get("starttime") and about.get("endtime"):
-            jobs[about["rule"], about["starttime"]] = about["endtime"]  # one entry for each output of a job
+        if about.get("starttime") and about.get("endtime"):  # one file for each output of a job
+            times = jobs.setdefault((about["rule"], *about["log"]), [])
+            times.append((about["starttime"], about["endtime"]))
     if not jobs:
         sys.exit("no run is noted here: `make submission` first")
+    spans = sorted((min(s for s, _ in times), max(e for _, e in times), job[0]) for job, times in jobs.items())
     found = {}
-    for (rule, start), end in sorted(jobs.items(), key=lambda job: job[0][1]):
+    for start, end, rule in spans:
         count, spent = found.get(rule, (0, 0.0))
         found[rule] = count + 1, spent + end - start
-    return found, max(jobs.values()) - min(start for _, start in jobs)
+    return found, max(end for _, end, _ in spans) - spans[0][0]
 
 
 def epoch():
@@ -100,7 +102,7 @@ def main():
         "",
         "## The demonstration",
         "",
-        f"The last run in this folder: {whole:.0f} s from the first job's start to the last one's end. Jobs of a rule "
+        f"The run in this folder: {whole:.0f} s from the first job's start to the last one's end. Jobs of a rule "
         "side by side count each for itself.",
         "",
         "| rule | jobs | seconds |",
