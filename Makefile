@@ -5,7 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt tune ablation bench growth profile pictures requirements
+.PHONY: submission test lint record adopt tune ablation bench growth profile pictures graph requirements
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
@@ -50,6 +50,10 @@ profile: submission
 # The pictures of the README, from the finished run; needs a Chromium.
 pictures: submission
 	$(ACTIVE) python docs/make_pictures.py
+
+# The graph of the rules in the README.
+graph: .venv/ready
+	$(ACTIVE) python workflow/graph.py
 
 # After a change of envs/*.in; pins that still fit stay, UPGRADE=--upgrade takes the newest.
 requirements: .venv/ready

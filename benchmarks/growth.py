@@ -93,7 +93,7 @@ def draw(rows, path):
         count = [row[name]["thumbnails"] for row in rows]
         left.plot(count, [1e6 * r[name]["seconds"] / r[name]["thumbnails"] for r in rows], marker=marker, label=name)
         right.plot(count, [r[name]["bytes"] / 1e6 for r in rows], marker=marker, label=name)
-    left.set(ylabel="microseconds a thumbnail, Python's start included", yscale="log")
+    left.set(ylabel="µs a thumbnail, with the start of Python", yscale="log")
     right.set(ylabel="resident memory at the highest, MB", ylim=(0, None))
     for axes in (left, right):
         axes.set(xlabel="thumbnails of the stage", xscale="log")
