@@ -15,7 +15,7 @@ from reid.params import read_params
 def main(args):
     params = read_params(args.params)
     table, about = read_index(args.index, COLUMNS)
-    rankings = rank_actions(table, read_distances(args.distances), args.index, args.distances)
+    rankings = rank_actions(table, read_distances(args.distances), args.distances)
     split = about["split"]
     trained_on = split in params.train.splits
     if trained_on:

@@ -31,7 +31,7 @@ SIZES = [(3, 7), (1, 1), (5, 30), (2, 2), (4, 9)] * 3
 def make(paths, page, **options):
     """Write a page from the files of a split."""
     table, about = read_index(paths["index"], COLUMNS)
-    rankings = rank_actions(table, read_distances(paths["distances"]), paths["index"], paths["distances"])
+    rankings = rank_actions(table, read_distances(paths["distances"]), paths["distances"])
     write_page(page, about["split"], table, rankings, paths["thumbnails"], **options)
     return page
 

@@ -25,7 +25,7 @@ from reid.filenames import PAGE_PARTS as PARTS
 from reid.files import replacing
 from reid.metrics import average_precision, first_hit, rank
 from reid.parallel import ordered_map
-from reid.ranking import boxes_of_index, check, matches, ranking_of
+from reid.ranking import check_ranked, scored_rows
 from reid.tables import column
 from reid.thumbnails import open_store
 
@@ -57,13 +57,13 @@ def part_paths(page):
     return [folder / f"{number:02}.js" for number in range(PARTS)]
 
 
-def rank_actions(table, pairs, index_path, distances_path):
+def rank_actions(table, pairs, distances_path):
     """Rank the gallery of every query by (distance, bbox_idx), and score it where there are labels.
 
     Args:
         table: the index of a split (:data:`COLUMNS`).
         pairs: reid.metrics.Pairs of the same split.
-        index_path, distances_path: their files, for messages.
+        distances_path: their file, for messages.
 
     Returns:
         Rankings
@@ -71,14 +71,13 @@ def rank_actions(table, pairs, index_path, distances_path):
     Raises:
         ReidError: the index has no queries, or the pairs are not those of its actions.
     """
-    boxes = boxes_of_index(table, index_path)
     ranked = rank(pairs)
-    ranking = ranking_of(ranked)
-    check(ranking, boxes, distances_path)
     precision = first = None
-    if boxes.labelled:
-        match, start = matches(ranking, boxes)
-        precision, first = average_precision(match, start), first_hit(match, start)
+    if table["person_uid"].null_count:
+        check_ranked(ranked, table, distances_path)
+    else:
+        match, *_ = scored_rows(ranked, table, distances_path)
+        precision, first = average_precision(match, ranked.start), first_hit(match, ranked.start)
     # as they stand in the file, or not: by query, then by gallery box
     distance = pairs.distance[np.lexsort((pairs.gallery, pairs.query))]
     bbox, queries = column(table, "bbox_idx"), ranked.query[ranked.start]

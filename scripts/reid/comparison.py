@@ -93,12 +93,12 @@ def align(a, b, names):
             "only in the second; score both on the same data"
         )
     for field in ("action_idx", "gallery_size", "positives"):
-        values = [column(table, field) for table in tables]
-        differ = np.flatnonzero(values[0] != values[1])
+        first, second = (column(table, field) for table in tables)
+        differ = np.flatnonzero(first != second)
         if len(differ):
             raise ReidError(
                 f"{names[0]} and {names[1]} are not of the same data: query {ids[0][differ[0]]} has {field} "
-                f"{values[0][differ[0]]} and {values[1][differ[0]]}; score both on the same data"
+                f"{first[differ[0]]} and {second[differ[0]]}; score both on the same data"
             )
     return tables
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from reid.filenames import CLASSES
 from reid.files import replacing
-from reid.tables import column, labels
+from reid.tables import column, has_role, is_query, labels
 
 INDEX_COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid", "clazz", "id", "height", "width"]
 INDEX_COLUMNS += ["championship", "season", "game"]
@@ -23,11 +23,6 @@ QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 JERSEYS = ("number", "letter", "none")  # none: seen in no other frame
 SAMPLE = 4096  # pictures whose colours are counted, of a split that has more: the real train store holds 24 GB
 _BLOCK = 64  # pictures at a time; their sums of squares fit uint32
-
-
-def _is(table, role):
-    code, roles = labels(table, "role")
-    return code == (roles.index(role) if role in roles else -2)
 
 
 def _number_of(*columns):
@@ -72,7 +67,7 @@ def distributions(table):
     """
     action, person = column(table, "action_idx"), column(table, "person_uid")
     height, width = column(table, "height"), column(table, "width")
-    query, gallery = _is(table, "query"), _is(table, "gallery")
+    query, gallery = is_query(table), has_role(table, "gallery")
     nothing = np.zeros(0, np.int64)
     jersey = dict.fromkeys(JERSEYS, 0)
     for text, count in _texts(table, "id").items():
@@ -101,8 +96,8 @@ def totals(table):
     league, season, game = (labels(table, name)[0] for name in ("championship", "season", "game"))
     found = {
         "thumbnails": len(table),
-        "queries": int(_is(table, "query").sum()),
-        "gallery": int(_is(table, "gallery").sum()),
+        "queries": int(is_query(table).sum()),
+        "gallery": int(has_role(table, "gallery").sum()),
         "people": _number_of(person),
         "actions": _number_of(action),
         "games": _number_of(league, season, game),

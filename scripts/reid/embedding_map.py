@@ -5,11 +5,11 @@ import math
 import textwrap
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from reid.drawing import TEXT, font, save_sheet, tile
 from reid.errors import ReidError
 from reid.filenames import CLASSES
-from reid.files import replacing
 from reid.tables import column, is_query
 
 COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid", "clazz", "championship", "season", "game"]
@@ -36,7 +36,7 @@ _HIDDEN = ("", "#707070")
 LARGEST = 1500  # boxes; more would be a picture that nobody can read
 _FEW = 60  # boxes up to which distances as a whole can be kept
 _ROOM = 2.2  # cells for each box: empty ones keep groups apart
-_LINE, _GAP, _APART, _INK = 20, 12, 12, "#202020"
+_LINE, _GAP, _APART = 20, 12, 12
 
 
 def rows_of_actions(table, actions):
@@ -174,13 +174,7 @@ def draw_map(path, table, rows, places, store, title):
         store: its thumbnails, uint8 N x H x W x 3.
         title: what stands above.
     """
-    from matplotlib import get_data_path
-
-    fonts = f"{get_data_path()}/fonts/ttf"
-    bold, plain, tiny = (
-        ImageFont.truetype(f"{fonts}/{name}.ttf", size)
-        for name, size in (("DejaVuSans-Bold", 16), ("DejaVuSans", 13), ("DejaVuSans-Bold", 10))
-    )
+    bold, plain, tiny = font(16, bold=True), font(13), font(10, bold=True)
     (height, width), columns, lines = _sizes(len(rows), store.shape[1] / store.shape[2])
     cell = np.array([width + _APART, height + _APART])
     # seen from the side where it is wide
@@ -194,29 +188,27 @@ def draw_map(path, table, rows, places, store, title):
     top = 2 * _GAP + _LINE * (1 + len(caption)) + (_LINE + 6) * len(legend) + _GAP
     sheet = Image.new("RGB", (page, top + lines * cell[1] + _GAP), "white")
     pen = ImageDraw.Draw(sheet)
-    pen.text((_GAP, _GAP), title, fill=_INK, font=bold)
+    pen.text((_GAP, _GAP), title, fill=TEXT, font=bold)
     for i, line in enumerate(caption, start=1):
-        pen.text((_GAP, _GAP + 4 + i * _LINE), line, fill=_INK, font=plain)
+        pen.text((_GAP, _GAP + 4 + i * _LINE), line, fill=TEXT, font=plain)
     y = _GAP * 1.5 + (1 + len(caption)) * _LINE
     for line in legend:
         for x, letters, colour, framed, text in line:
             _frame(pen, (x + 4, y + 2, x + 28, y + 18), colour, framed)
-            pen.text((x + 16, y + 10), letters, fill=_INK, font=tiny, anchor="mm")
-            pen.text((x + 36, y + 2), text, fill=_INK, font=plain)
+            pen.text((x + 16, y + 10), letters, fill=TEXT, font=tiny, anchor="mm")
+            pen.text((x + 36, y + 2), text, fill=TEXT, font=plain)
         y += _LINE + 6
     corner = (_GAP + _APART // 2, top + _APART // 2) + cells * cell
     for i in np.argsort(query, kind="stable").tolist():
         x, y = corner[i].tolist()
         letters, colour = STYLES.get(classes[i], _HIDDEN)
-        picture = Image.fromarray(np.asarray(store[rows[i]])).resize((width, height), Image.Resampling.BICUBIC)
-        sheet.paste(picture, (x, y))
+        sheet.paste(tile(store[rows[i]], height, width), (x, y))
         _frame(pen, (x, y, x + width - 1, y + height - 1), colour, query[i])
         if letters:
             pen.rectangle((x, y + height - 13, x + 20, y + height - 1), fill="white", outline=colour)
-            pen.text((x + 10.5, y + height - 7), letters, fill=_INK, font=tiny, anchor="mm")
+            pen.text((x + 10.5, y + height - 7), letters, fill=TEXT, font=tiny, anchor="mm")
     _links(sheet, links, corner, (width, height))
-    with replacing(path) as partial:
-        sheet.save(partial, format="PNG", optimize=True)
+    save_sheet(sheet, path)
 
 
 def _links(sheet, links, corner, size):
@@ -240,7 +232,7 @@ def _links(sheet, links, corner, size):
             pen.line((*(start * fine), *(end * fine)), fill=255, width=wide * fine)
             reach = (wide + 4) / 2 * fine
             pen.ellipse((*(end * fine - reach), *(end * fine + reach)), fill=255)
-    for mask, colour, share in zip(masks, ("white", "#202020"), (0.7, 1), strict=True):
+    for mask, colour, share in zip(masks, ("white", TEXT), (0.7, 1), strict=True):
         mask = mask.resize(sheet.size, Image.Resampling.BOX).point(lambda value, share=share: round(value * share))
         sheet.paste(Image.new("RGB", sheet.size, colour), mask=mask)
 
@@ -263,7 +255,7 @@ def _caption(queries, links, boxes):
     return text + " A line leads from a query to a dot at each of its right boxes." * links
 
 
-def _legend(classes, query, page, font):
+def _legend(classes, query, page, plain):
     """Lines of (x, letters, colour, is it a query, text)."""
     items = [
         (*STYLES[name], False, f"{name.replace('_', ' ')} ({classes.count(name)})")
@@ -276,7 +268,7 @@ def _legend(classes, query, page, font):
         items.append(("", "white", True, f"query ({int(query.sum())})"))
     lines, x = [[]], _GAP
     for item in items:
-        wide = 36 + int(font.getlength(item[-1])) + 2 * _GAP
+        wide = 36 + int(plain.getlength(item[-1])) + 2 * _GAP
         if x + wide > page and lines[-1]:
             lines.append([])
             x = _GAP

@@ -4,29 +4,20 @@ import textwrap
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from reid.drawing import BLUE, ORANGE, TEXT, font, save_sheet, tile
 from reid.errors import ReidError
-from reid.files import replacing
 from reid.metrics import average_precision, first_hit, rank
-from reid.ranking import BOX_COLUMNS, check_ranked, scored_rows
-from reid.tables import column, is_query
+from reid.ranking import BOX_COLUMNS, check_ranked, rows_of, scored_rows
+from reid.worst import ranked_boxes
 
 COLUMNS = [*BOX_COLUMNS, "clazz", "height", "width"]
-RIGHT, WRONG = "#0072B2", "#D55E00"  # Okabe and Ito's blue and vermilion; a tick and a cross say it too
-_INK, _FAINT = "#202020", "#b0b0b0"
+RIGHT, WRONG = BLUE, ORANGE  # a tick and a cross say it too
+_FAINT = "#b0b0b0"
 _HEIGHT, _GAP, _LINE = 152, 8, 19  # pixels: of a picture, between, of a line of text
 _HEAT = 0.65  # share of the colours in a picture under its map
 _MAP = "inferno"  # perceptually uniform, and its order survives in grey
-
-
-class Box(NamedTuple):
-    """A ranked box: row in the index, rank from 1, distance, and whether it is right (None: not known)."""
-
-    row: int
-    rank: int
-    distance: float
-    right: bool | None
 
 
 class Row(NamedTuple):
@@ -56,7 +47,7 @@ def choose(table, pairs, path, queries=None, worst=8, matches=5):
     Raises:
         ReidError: the distances are not those of the index, there is no such query, or AP is not known.
     """
-    bbox, query, ranked = column(table, "bbox_idx"), is_query(table), rank(pairs)
+    ranked = rank(pairs)
     known = ranked.query[ranked.start]
     precision = first = match = None
     if table["person_uid"].null_count == 0:
@@ -69,10 +60,8 @@ def choose(table, pairs, path, queries=None, worst=8, matches=5):
                 "--worst: the labels of this split are hidden, so nobody knows its worst queries; name some with "
                 f"--queries, as --queries {' '.join(map(str, known[:3]))}"
             )
-        own, gallery = (
-            np.flatnonzero(part)[np.searchsorted(bbox[part], boxes)]
-            for part, boxes in ((query, known), (~query, ranked.gallery))
-        )
+        own, gallery = rows_of(ranked, table)
+        own = own[ranked.start]
     if queries is None:
         chosen = np.argsort(precision, kind="stable")[:worst].tolist()
     else:
@@ -84,21 +73,12 @@ def choose(table, pairs, path, queries=None, worst=8, matches=5):
                     f"--queries: there is no query {idx} in this split; near are {', '.join(map(str, near))}"
                 )
         chosen = [position[idx] for idx in queries]
-    end = np.append(ranked.start[1:], len(ranked.query))
+    size = np.diff(ranked.start, append=len(ranked.query))
     rows = []
     for i in chosen:
-        ranks = list(range(1, min(matches, end[i] - ranked.start[i]) + 1))
-        if first is not None and first[i] > len(ranks):
-            ranks.append(int(first[i]))
-        mine = pairs.query == known[i]
-        distance = dict(zip(pairs.gallery[mine].tolist(), pairs.distance[mine].tolist(), strict=True))
-        boxes = []
-        for place in ranks:
-            at = int(ranked.start[i]) + place - 1
-            right = None if match is None else bool(match[at])
-            boxes.append(Box(int(gallery[at]), place, distance[int(ranked.gallery[at])], right))
+        boxes = ranked_boxes(ranked, match, gallery, pairs, i, matches)
         scores = (None, None) if first is None else (float(precision[i]), int(first[i]))
-        rows.append(Row(int(own[i]), boxes, int(end[i] - ranked.start[i]), *scores))
+        rows.append(Row(int(own[i]), boxes, int(size[i]), *scores))
     return rows
 
 
@@ -121,16 +101,6 @@ def heat(picture, values, top):
     colours = colormaps[_MAP](np.clip(np.asarray(smooth) / max(top, 1e-12), 0, 1))[..., :3] * 255
     grey = np.asarray(picture.convert("L"), np.float64)[..., None]
     return Image.fromarray(np.rint(_HEAT * colours + (1 - _HEAT) * grey).astype(np.uint8))
-
-
-def _fonts():
-    from matplotlib import get_data_path
-
-    folder = f"{get_data_path()}/fonts/ttf"
-    return [
-        ImageFont.truetype(f"{folder}/{name}.ttf", size)
-        for name, size in (("DejaVuSans-Bold", 14), ("DejaVuSans", 13), ("DejaVuSans", 12))
-    ]
 
 
 def _heading(row, table):
@@ -162,9 +132,9 @@ def draw(path, rows, maps, table, store):
         table: the index (:data:`COLUMNS`).
         store: its thumbnails, uint8 N x H x W x 3.
     """
-    bold, plain, small = _fonts()
-    tile = max(1, round(_HEIGHT * store.shape[2] / store.shape[1])), _HEIGHT
-    cell = 2 * tile[0] + 2
+    bold, plain, small = font(14, bold=True), font(13), font(12)
+    wide = max(1, round(_HEIGHT * store.shape[2] / store.shape[1]))
+    cell = 2 * wide + 2
     far = any(box.rank != i for row in rows for i, box in enumerate(row.boxes, start=1))
     step, dots = cell + 2 * _GAP, 3 * _GAP
     width = 2 * _GAP + max(
@@ -180,44 +150,41 @@ def draw(path, rows, maps, table, store):
     sheet = Image.new("RGB", (width, top + len(rows) * row_height), "white")
     pen = ImageDraw.Draw(sheet)
     for i, line in enumerate(lines):
-        pen.text((2 * _GAP, 2 * _GAP + i * _LINE), line, fill=_INK, font=small)
+        pen.text((2 * _GAP, 2 * _GAP + i * _LINE), line, fill=TEXT, font=small)
     _scale(sheet, pen, 2 * _GAP, 3 * _GAP + len(lines) * _LINE, small)
     for number, (row, found) in enumerate(zip(rows, maps, strict=True)):
         y = top + number * row_height
         pen.line((2 * _GAP, y - _GAP, width - 2 * _GAP, y - _GAP), fill=_FAINT)
-        pen.text((2 * _GAP, y), _heading(row, table), fill=_INK, font=bold)
+        pen.text((2 * _GAP, y), _heading(row, table), fill=TEXT, font=bold)
         y += _LINE + _GAP
         highest, x, before = float(found.max()), 2 * _GAP, 0
         for box, values in zip([None, *row.boxes], found, strict=True):
             if box and box.rank == 1:
-                pen.line((x + _GAP / 2, y, x + _GAP / 2, y + _HEIGHT + _LINE), fill=_INK, width=2)
+                pen.line((x + _GAP / 2, y, x + _GAP / 2, y + _HEIGHT + _LINE), fill=TEXT, width=2)
                 x += dots
             elif box and box.rank != before + 1:
-                pen.text((x, y + _HEIGHT // 2), "…", fill=_INK, font=bold)
+                pen.text((x, y + _HEIGHT // 2), "…", fill=TEXT, font=bold)
                 x += dots
-            picture = Image.fromarray(np.asarray(store[box.row if box else row.row])).resize(
-                tile, Image.Resampling.BICUBIC
-            )
+            picture = tile(store[box.row if box else row.row], _HEIGHT, wide)
             sheet.paste(picture, (x, y))
-            sheet.paste(heat(picture, values, highest), (x + tile[0] + 2, y))
-            text, colour = "query", _INK
+            sheet.paste(heat(picture, values, highest), (x + wide + 2, y))
+            text, colour = "query", TEXT
             if box:
                 mark = {None: "", True: "✓ ", False: "✗ "}[box.right]
-                colour = {None: _INK, True: RIGHT, False: WRONG}[box.right]
+                colour = {None: TEXT, True: RIGHT, False: WRONG}[box.right]
                 text, before = f"{mark}{box.rank}:  {box.distance:#.3g}", box.rank
                 pen.rectangle((x - 3, y - 3, x + cell + 2, y + _HEIGHT + 2), outline=colour, width=2)
             pen.text((x, y + _HEIGHT + _GAP / 2 + 1), text, fill=colour, font=plain)
             x += step
-    with replacing(path) as partial:
-        sheet.save(partial, format="PNG", optimize=True)
+    save_sheet(sheet, path)
 
 
-def _scale(sheet, pen, x, y, font):
+def _scale(sheet, pen, x, y, small):
     """The colours of the maps from none to most."""
     from matplotlib import colormaps
 
-    pen.text((x, y), "adds nothing", fill=_INK, font=font)
-    x += int(font.getlength("adds nothing")) + _GAP
+    pen.text((x, y), "adds nothing", fill=TEXT, font=small)
+    x += int(small.getlength("adds nothing")) + _GAP
     colours = np.rint(colormaps[_MAP](np.linspace(0, 1, 160))[:, :3] * 255).astype(np.uint8)
     sheet.paste(Image.fromarray(np.repeat(colours[None], 12, 0)), (x, y + 2))
-    pen.text((x + 160 + _GAP, y), "adds most in its row", fill=_INK, font=font)
+    pen.text((x + 160 + _GAP, y), "adds most in its row", fill=TEXT, font=small)

@@ -212,6 +212,23 @@ def check_ranked(ranked, table, path):
         check(ranking_of(ranked), boxes_of_index(table, path), path)
 
 
+def rows_of(ranked, table):
+    """Where the boxes of a checked ranking stand in the index.
+
+    Args:
+        ranked: reid.metrics.Ranked
+        table: the index (columns role, bbox_idx); it ascends with bbox_idx inside a role.
+
+    Returns:
+        (int64 array, int64 array): row of the query and of the box of each (query, gallery box) in ranked order
+    """
+    bbox, query = column(table, "bbox_idx"), is_query(table)
+    return tuple(
+        np.flatnonzero(part)[np.searchsorted(bbox[part], boxes)]
+        for part, boxes in ((query, ranked.query), (~query, ranked.gallery))
+    )
+
+
 def scored_rows(ranked, table, path):
     """Which boxes of a ranking that is still arrays are right, and where they stand in the index; it is checked first.
 
@@ -226,13 +243,10 @@ def scored_rows(ranked, table, path):
         ReidError: the ranking has problems, the split has no labels, or a query has no match.
     """
     check_ranked(ranked, table, path)
-    bbox, person, query = column(table, "bbox_idx"), column(table, "person_uid"), is_query(table)
+    person = column(table, "person_uid")
     if (person < 0).any():
         raise ReidError(_HIDDEN)
-    own, other = (
-        np.flatnonzero(part)[np.searchsorted(bbox[part], boxes)]  # an index ascends with bbox_idx inside a role
-        for part, boxes in ((query, ranked.query), (~query, ranked.gallery))
-    )
+    own, other = rows_of(ranked, table)
     match = person[own] == person[other]
     stranger = np.flatnonzero(~np.logical_or.reduceat(match, ranked.start))
     if len(stranger):

@@ -54,10 +54,15 @@ def labels(table, name):
     return column({"code": pa.chunked_array([array.indices])}, "code"), array.dictionary.to_pylist()
 
 
+def has_role(table, role):
+    """Which rows of an index have a role: bool array."""
+    code, roles = labels(table, "role")
+    return np.array([name == role for name in roles], bool)[code]
+
+
 def is_query(table):
     """Which rows of an index are queries: bool array."""
-    role, roles = labels(table, "role")
-    return np.array([name == "query" for name in roles], bool)[role]
+    return has_role(table, "query")
 
 
 def arrow(values, kind):

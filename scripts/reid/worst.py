@@ -18,12 +18,12 @@ _RIGHT, _WRONG = "#0b6e38", "#b3261e"
 
 
 class Box(NamedTuple):
-    """A ranked gallery box: row in the index, rank from 1, distance to the query, and whether it is right."""
+    """A ranked box: row in the index, rank from 1, distance to the query, whether it is right (None: not known)."""
 
     row: int
     rank: int
     distance: float
-    right: bool
+    right: bool | None
 
 
 def worst_queries(precision, action, number=QUERIES, per_action=PER_ACTION):
@@ -54,7 +54,7 @@ def ranked_boxes(ranked, match, gallery_row, pairs, position, boxes=BOXES):
 
     Args:
         ranked: reid.metrics.Ranked
-        match, gallery_row: of ``reid.ranking.scored_rows``.
+        match, gallery_row: of ``reid.ranking.scored_rows``; no ``match`` (None) where the labels are hidden.
         pairs: reid.metrics.Pairs that were ranked.
         position: of the query in ``ranked.start``.
         boxes: how many.
@@ -63,14 +63,14 @@ def ranked_boxes(ranked, match, gallery_row, pairs, position, boxes=BOXES):
         list of Box, by rank
     """
     first = ranked.start[position]
-    size = np.append(ranked.start, len(match))[position + 1] - first
+    size = np.append(ranked.start, len(ranked.query))[position + 1] - first
     own = pairs.query == ranked.query[first]
     distance = dict(zip(pairs.gallery[own].tolist(), pairs.distance[own].tolist(), strict=True))
     shown = list(range(min(boxes, size)))
-    if not match[first : first + len(shown)].any():
+    if match is not None and not match[first : first + len(shown)].any():
         shown.append(int(np.argmax(match[first : first + size])))
     return [
-        Box(int(gallery_row[i]), k + 1, distance[int(ranked.gallery[i])], bool(match[i]))
+        Box(int(gallery_row[i]), k + 1, distance[int(ranked.gallery[i])], None if match is None else bool(match[i]))
         for k, i in ((k, first + k) for k in shown)
     ]
 
