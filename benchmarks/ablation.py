@@ -1,8 +1,9 @@
 """Which part of the recipe is worth what: the dev kit's recipe, then one part after the other, on synthetic matches.
 
 Every row trains the same network from scratch on the same number of pictures, with each of three seeds. A part stays
-if it raises the mean mAP of valid over the seeds; what it is worth is told on test. Runs are kept in
-results/ablation, so that an interrupted table goes on. Writes docs/ablation.md and docs/ablation.json.
+if it raises the mean mAP of valid over the seeds; what it is worth is told on test. A second table goes on from what
+stays with twice as many pictures. Runs are kept in results/ablation, so that an interrupted table goes on. Writes
+docs/ablation.md and docs/ablation.json.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from reid.files import read_json, replacing, write_json  # noqa: E402
 
 SEEDS = (1, 2, 3)
 ACTIONS = {"train": 260, "valid": 40, "test": 70}  # about 10,000 thumbnails
-PICTURES = 8_000  # seen by each training
+PICTURES, LONGER = 8_000, 16_000  # seen by each training of the first and the second table
 HEIGHT, WIDTH = 128, 64
 RESAMPLES = 4000
 FOLDER = ROOT / "results/ablation"
@@ -118,6 +119,26 @@ PARTS = [
     {
         "name": "k-reciprocal re-ranking",
         "ways": {"": {"distances": {"reranking": {"k1": 3, "k2": 1, "original": 0.7}, "scale": "mean"}}},
+    },
+]
+
+# What asks for more pictures than those of the first table. On top of what stays there.
+LONGER_PARTS = [
+    {
+        "name": "smaller pictures first (0.75, half of the training)",
+        "ways": {"": {"model": {"pictures.progressive": {"scale": 0.75, "until": 0.5}}}},
+    },
+    {
+        "name": "AdamW, cosine, twice the learning rate",
+        "ways": {
+            "": {
+                "model": {
+                    "optimiser.kind": "adamw",
+                    "optimiser.learning_rate": 0.0006,
+                    "schedule": {"kind": "cosine", "warm_up": 0.0, "end": 0.0},
+                }
+            }
+        },
     },
 ]
 
@@ -261,36 +282,61 @@ def _all_seeds(ways, pool):
 
 
 def run(jobs):
-    """The whole table."""
+    """Both tables.
+
+    Returns:
+        dict: that of :func:`table` with the pictures of the first table, and as ``longer`` that of the second one
+    """
     rng = np.random.default_rng(0)
     for split in ACTIONS:
         make_data(split)
-    settings = {"model": {}, "distances": {}}
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        kit = kept = _all_seeds({"": settings}, pool)[""]
-        rows = [{**table_row("dev kit's recipe", kit, None, rng), "stays": True}]
-        _report(rows[-1])
-        for part in PARTS:
-            ways = {way: merged(settings, change) for way, change in part["ways"].items()}
-            runs = _all_seeds(ways, pool)
-            valid = {way: np.mean([run["valid"] for run in found]) for way, found in runs.items()}
-            best = max(valid, key=valid.get)
-            stays = part.get("always", False) or valid[best] > np.mean([run["valid"] for run in kept])
-            for way, found in runs.items():
-                name = part["name"] + (f": {way}" if way else "")
-                rows.append({**table_row(name, found, kept, rng), "stays": bool(stays and way == best)})
-                _report(rows[-1])
-            if stays:
-                settings, kept = ways[best], runs[best]
-    full = table_row("full recipe", kept, kit, rng)
-    return {"rows": rows, "full": full, "settings": settings, "paces": paces(settings)}
+        first = table(PARTS, {"model": {}, "distances": {}}, pool, rng)
+        kept = {"name": "what stays of the first table", "ways": {"": first["settings"]}, "always": True}
+        longer = table([kept, *LONGER_PARTS], {"model": {"budget": LONGER}, "distances": {}}, pool, rng)
+    for found in (first, longer):
+        found["paces"] = paces(found["start"], found["settings"])
+    return {**first, "longer": longer}
 
 
-def paces(settings, rounds=30):
-    """CPU milliseconds per picture of a training step: the dev kit's recipe and ``settings``, in turns, on one thread.
+def table(parts, start, pool, rng):
+    """The dev kit's recipe, then one part after the other.
 
-    Seconds of whole trainings depend on what else the machine does; those of alternating steps hardly do.
+    Args:
+        parts: as in ``PARTS``.
+        start: settings of the first row.
+        pool: concurrent.futures.Executor
+        rng: numpy.random.Generator
+
+    Returns:
+        dict: a row of :func:`table_row` for each way with ``stays``, ``full`` (all that stays against the first row),
+        and ``start`` and ``settings``, those of the first row and of all that stays
+    """
+    settings = start
+    kit = kept = _all_seeds({"": settings}, pool)[""]
+    rows = [{**table_row("dev kit's recipe", kit, None, rng), "stays": True}]
+    _report(rows[-1])
+    for part in parts:
+        ways = {way: merged(settings, change) for way, change in part["ways"].items()}
+        runs = _all_seeds(ways, pool)
+        valid = {way: np.mean([run["valid"] for run in found]) for way, found in runs.items()}
+        best = max(valid, key=valid.get)
+        stays = part.get("always", False) or valid[best] > np.mean([run["valid"] for run in kept])
+        for way, found in runs.items():
+            name = part["name"] + (f": {way}" if way else "")
+            rows.append({**table_row(name, found, kept, rng), "stays": bool(stays and way == best)})
+            _report(rows[-1])
+        if stays:
+            settings, kept = ways[best], runs[best]
+    return {"rows": rows, "full": table_row("full recipe", kept, kit, rng), "start": start, "settings": settings}
+
+
+def paces(start, settings, rounds=30):
+    """CPU milliseconds per picture of a training step: ``start`` and ``settings``, in turns, on one thread.
+
+    Seconds of whole trainings depend on what else the machine does; those of alternating steps hardly do. The steps
+    are spread over the training, for early ones may be on smaller pictures.
 
     Returns:
         dict: ``{"kit": float, "full": float}``
@@ -298,17 +344,18 @@ def paces(settings, rounds=30):
     from reid.training import Trainer
     from reid.trainset import Pictures, select_people
 
-    table, store = read_data("train")
+    data, store = read_data("train")
     trainers = {}
-    for name, chosen in (("kit", {"model": {}, "distances": {}}), ("full", settings)):
+    for name, chosen in (("kit", start), ("full", settings)):
         model = params_of(chosen, SEEDS[0]).models["model"]
-        trainers[name] = Trainer(select_people([table], model.subset), Pictures([store]), model)
+        trainers[name] = Trainer(select_people([data], model.subset), Pictures([store]), model)
     spent, seen = dict.fromkeys(trainers, 0.0), dict.fromkeys(trainers, 0)
-    for number in range(rounds):
+    for number in range(-2, rounds):  # the first steps make their buffers
         for name, trainer in trainers.items():
+            trainer.seen = trainer.params.budget * max(number, 0) // rounds
             started = time.process_time()
             pictures = trainer.step()
-            if number > 1:  # the first steps make their buffers
+            if number >= 0:
                 spent[name] += time.process_time() - started
                 seen[name] += pictures
     return {name: 1000 * spent[name] / seen[name] for name in trainers}
@@ -328,19 +375,42 @@ def _signed(value):
 
 
 def page(result, data):
-    """The table as Markdown."""
-    full, kit, machine = result["full"], result["rows"][0], result["machine"]
+    """Both tables as Markdown."""
+    machine, longer = result["machine"], result["longer"]
+    sizes = ", ".join(f"{split} {count:,}" for split, count in data.items())
+    return f"""Made by `make ablation`: ResNet-18 from scratch, {HEIGHT} x {WIDTH}, {PICTURES:,} pictures seen by
+each training, {len(SEEDS)} seeds, on {sum(data.values()):,} synthetic thumbnails ({sizes}). mAP in per cent, mean over
+the seeds; intervals from a bootstrap over the actions of test. A row is compared with the last row above it that
+stays; it stays if it raises the mean mAP of valid. CPU seconds of a training on one thread. {machine["cpu"]}, Python
+{machine["python"]}, torch {machine["torch"]}, torchvision {machine["torchvision"]}.
+
+{_table(result)}
+
+The same with {LONGER:,} pictures seen by each training:
+
+{_table(longer)}
+
+What stays of the second table, on top of `recipes/dev-kit-baseline.yaml`:
+
+```yaml
+{yaml.safe_dump(longer["settings"], sort_keys=False, width=110)}```
+"""
+
+
+def _table(found):
+    full, kit, pace = found["full"], found["rows"][0], found["paces"]
     gains = [b - a for a, b in zip(kit["seeds"], full["seeds"], strict=True)]
     lines = [
-        "| | test mAP | 95 % | seeds | change | 95 % | CPU seconds | stays |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | valid mAP | test mAP | 95 % | seeds | change | 95 % | CPU seconds | stays |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in result["rows"]:
+    for row in found["rows"]:
         change = ["", ""]
         if "change" in row:
             change = [_signed(row["change"]), " to ".join(map(_signed, row["change_interval"]))]
         cells = [
             row["row"],
+            _points(row["valid"]),
             _points(row["test"]),
             " to ".join(map(_points, row["interval"])),
             ", ".join(map(_points, row["seeds"])),
@@ -349,24 +419,12 @@ def page(result, data):
             "yes" if row["stays"] else "no",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    sizes = ", ".join(f"{split} {count:,}" for split, count in data.items())
-    pace = result["paces"]
-    return f"""Made by `make ablation`: ResNet-18 from scratch, {HEIGHT} x {WIDTH}, {PICTURES:,} pictures seen by
-each training, {len(SEEDS)} seeds, on {sum(data.values()):,} synthetic thumbnails ({sizes}). mAP in per cent, mean over
-the seeds; intervals from a bootstrap over the actions of test. A row is compared with the last row above it that
-stays; it stays if it raises the mean mAP of valid. CPU seconds of a training on one thread. {machine["cpu"]}, Python
-{machine["python"]}, torch {machine["torch"]}, torchvision {machine["torchvision"]}.
-
-{chr(10).join(lines)}
+    return f"""{chr(10).join(lines)}
 
 **Full recipe against the dev kit's: {_signed(full["change"])} points of test mAP
 ({" to ".join(map(_signed, full["change_interval"]))}); {", ".join(map(_signed, gains))} for each seed.
 A training step, both in turns in one process: {pace["kit"]:.1f} and {pace["full"]:.1f} ms a picture, so
-{pace["full"] / pace["kit"]:.2f} of the training time.** What stays, on top of `recipes/dev-kit-baseline.yaml`:
-
-```yaml
-{yaml.safe_dump(result["settings"], sort_keys=False, width=110)}```
-"""
+{pace["full"] / pace["kit"]:.2f} of the training time.**"""
 
 
 def main():

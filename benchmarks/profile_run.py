@@ -44,7 +44,7 @@ def stages():
 
 
 def epoch():
-    """Profile one training epoch.
+    """Profile one training epoch: the last one, whose pictures have their full size.
 
     Returns:
         (str, list of (str, float)): what was trained; operations and their share of the CPU's time, largest first
@@ -62,6 +62,8 @@ def epoch():
     table, _ = read_index(ROOT / "data/index/train.parquet")
     store = open_store(ROOT / "data/thumbnails/train.npy", len(table))
     trainer = Trainer(select_people([table], model.subset), Pictures([store]), model)
+    trainer.epoch = model.epochs - 1
+    trainer.draw()
     trainer.step()  # makes its buffers
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         while not trainer.epoch_is_over:

@@ -25,6 +25,7 @@ MODEL = {
         "blur": None,
         "erasing": None,
         "patch": None,
+        "progressive": None,
     },
     "sampler": {"kind": "actions", "actions": 2, "people": 4, "images": 2, "neighbours": "any"},
     "loss": {

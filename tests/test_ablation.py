@@ -20,7 +20,7 @@ def ablation():
 def test_every_row_is_a_valid_parameter_file_of_the_same_length_and_network(ablation):
     settings, seen = {"model": {}, "distances": {}}, []
     kit = ablation.params_of(settings, 1)
-    for part in ablation.PARTS:
+    for part in [*ablation.PARTS, *ablation.LONGER_PARTS]:
         for way in part["ways"].values():
             params = ablation.params_of(ablation.merged(settings, way), 7)
             model = params.models["model"]
@@ -33,7 +33,7 @@ def test_every_row_is_a_valid_parameter_file_of_the_same_length_and_network(abla
             assert ablation.params_of({"model": {}, "distances": {}}, 1) == kit  # no row leaves a trace
             seen.append(params)
         settings = ablation.merged(settings, way)
-    assert len(seen) == sum(len(part["ways"]) for part in ablation.PARTS) > 8
+    assert len(seen) == sum(len(part["ways"]) for part in [*ablation.PARTS, *ablation.LONGER_PARTS]) > 8
 
 
 def test_interval_of_a_mean_over_queries_covers_it_when_actions_are_drawn_anew(ablation):
@@ -86,15 +86,21 @@ def test_best_way_stays_only_if_it_raises_valid(ablation, monkeypatch, tmp_path)
 
     monkeypatch.setattr(ablation, "PARTS", parts)
     monkeypatch.setattr(ablation, "make_data", lambda split: None)
-    monkeypatch.setattr(ablation, "paces", lambda settings: {"kit": 20.0, "full": 5.0})
+    monkeypatch.setattr(ablation, "LONGER_PARTS", [{"name": "fourth", "ways": {"": {"model": {"mark": "b"}}}}])
+    monkeypatch.setattr(ablation, "paces", lambda start, settings: {"kit": 20.0, "full": 5.0})
     monkeypatch.setattr(ablation.concurrent.futures, "ProcessPoolExecutor", Pool)
     result = ablation.run(1)
     assert [row["stays"] for row in result["rows"]] == [True, False, True, False, True]
     assert result["settings"]["model"] == {"mark": "d"}
     assert result["rows"][3]["change"] == pytest.approx(0.55 - 0.6)  # against the row that stayed
     assert result["full"]["change"] == pytest.approx(0.3 - 0.4)
+    longer = result["longer"]  # goes on from what stayed, with more pictures
+    assert [row["stays"] for row in longer["rows"]] == [True, True, True]
+    assert [row["change"] for row in longer["rows"][1:]] == pytest.approx([0.3 - 0.4, 0.6 - 0.3])
+    assert longer["settings"]["model"] == {"mark": "b", "budget": ablation.LONGER}
+    assert longer["start"]["model"] == {"budget": ablation.LONGER}
     result |= {"machine": dict.fromkeys(("cpu", "python", "torch", "torchvision"), "x"), "jobs": 1}
     page = ablation.page(result, {"train": 5000, "valid": 1000})
-    assert "| first: b | 61.0 | 61.0 to 61.0 | 60.0, 61.0, 62.0 | +20.0 | +20.0 to +20.0 | 10 | yes |" in page
+    assert "| first: b | 60.0 | 61.0 | 61.0 to 61.0 | 60.0, 61.0, 62.0 | +20.0 | +20.0 to +20.0 | 10 | yes |" in page
     assert "6,000 synthetic thumbnails" in page and "-10.0 points of test mAP" in page
     assert "20.0 and 5.0 ms a picture, so\n0.25" in page

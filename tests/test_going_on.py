@@ -42,6 +42,7 @@ CHANGES = {
         "averaging": {"kind": "ema", "decay": 0.5},
         "loss.softmax": {"weight": 1.0, "label_smoothing": 0.1, "over": "action"},
         "network.neck": "batch_norm",
+        "pictures.progressive": {"scale": 0.75, "until": 0.6},
         "budget": 60,
     },
     "soup": {

@@ -32,6 +32,7 @@ FULL = {  # every part on
     "pictures.blur": {"probability": 0.5, "sigma": 1.0},
     "pictures.erasing": dict(RECTANGLE),
     "pictures.patch": dict(RECTANGLE),
+    "pictures.progressive": {"scale": 0.5, "until": 0.5},
     "loss.contrast": {"kind": "supcon", "weight": 1.0, "temperature": 0.05},
     "loss.centroid": {"weight": 1.0, "temperature": 0.1},
     "optimiser.clip": 1.0,
@@ -434,6 +435,10 @@ CONTRADICTIONS = {
     "rectangle": (
         {"pictures.patch": {"probability": 0.5, "smallest": 0.3, "largest": 0.2}},
         "pictures.patch.smallest: must not be more than largest",
+    ),
+    "places of one size": (
+        {"network.pooling": "token"},
+        "pictures.progressive: must be null with network.pooling token",
     ),
     "milestones": (
         {"schedule": {"kind": "step", "milestones": [3, 2], "gamma": 0.1}},

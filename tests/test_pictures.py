@@ -12,7 +12,7 @@ from reid.params import Network, Pictures
 from reid.pictures import Augment, crop, fill, light, rectangles, resize
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-NULL = {"flip": 0, "crop": None, "light": None, "resample": None, "blur": None, "erasing": None, "patch": None}
+NULL = dict.fromkeys(("crop", "light", "resample", "blur", "erasing", "patch", "progressive")) | {"flip": 0}
 PARTS = {
     "flip": 0.4,
     "crop": {"probability": 0.4, "margin": 0.25},
@@ -128,6 +128,20 @@ def test_parts_come_in_their_order():
         made = Augment(params_of(**{part: PARTS[part]}), (32, 16))(want, generator).permute(0, 2, 3, 1)
         want = (made * 255).round().to(torch.uint8)
     np.testing.assert_allclose(run(pictures, 3, **PARTS), made, atol=2.5 / 255)
+
+
+@pytest.mark.parametrize("progress, size", [(0.0, (14, 10)), (0.39, (14, 10)), (0.4, (20, 14)), (1.0, (20, 14))])
+def test_smaller_pictures_come_first_and_are_otherwise_the_same(progress, size):
+    """All of them, made smaller with a triangle as a filter after every other change; nothing is drawn for it."""
+    plain_parts, generators = Augment(params_of(**PARTS), (20, 14)), [torch.Generator().manual_seed(4) for _ in "ab"]
+    small_first = Augment(params_of(**PARTS, progressive={"scale": 0.7, "until": 0.4}), (20, 14))
+    found = small_first(noise(12, 20, 14), generators[0], progress)
+    want = plain_parts(noise(12, 20, 14), generators[1], progress).numpy()
+    for axis, (old, new) in enumerate(zip((20, 14), size, strict=True), 2):
+        want = np.moveaxis(np.tensordot(weights(old, new), want, (1, axis)), 0, axis)
+    assert found.shape == (12, 3, *size) and found.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_allclose(found.numpy(), want, atol=1e-5)
+    assert torch.equal(generators[0].get_state(), generators[1].get_state())
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if part != "light"])

@@ -9,6 +9,7 @@ import torch
 from small import model
 
 from reid import training
+from reid.errors import ReidError
 from reid.networks import Embedder
 from reid.trainset import Pictures, select_people
 
@@ -164,6 +165,25 @@ def test_gradients_are_clipped_to_their_norm(clip):
         trainer.step()
     assert all(norm == pytest.approx(clip, rel=1e-3) if clip < 1 else norm < clip for norm in norms)
     assert len(norms) == 3
+
+
+def test_training_begins_on_smaller_pictures():
+    changes = {"network.backbone": "resnet18", "pictures.progressive": {"scale": 0.75, "until": 0.5}, "epochs": 3}
+    trainer = trainer_of(changes)
+    seen, wanted, features = [], [], trainer.features
+    trainer.features = lambda x: (seen.append(tuple(x.shape[2:])), features(x))[1]
+    while trainer.progress < 1:
+        wanted.append((24, 12) if trainer.epoch + trainer.batch / len(trainer.batches) < 1.5 else (32, 16))
+        trainer.step()
+        if trainer.epoch_is_over:
+            trainer.end_epoch()
+    assert seen == wanted and len(set(seen)) == 2
+
+
+def test_backbone_of_one_size_cannot_begin_on_smaller_pictures():
+    swin = {"network.backbone": "timm/swin_tiny_patch4_window7_224", "input": {"height": 64, "width": 64}}
+    with pytest.raises(ReidError, match=r"pictures.progressive: timm/swin_tiny\S+ .* does not take pictures of 48x48"):
+        trainer_of({**swin, "pictures.progressive": {"scale": 0.75, "until": 0.5}})
 
 
 def test_frozen_backbone_stays_as_it_is_and_thaws():

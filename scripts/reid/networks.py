@@ -67,16 +67,8 @@ class Embedder(nn.Module):
     def __init__(self, params, size):
         super().__init__()
         self.backbone, self.pool, mean, std = _backbone(params, tuple(size))
-        with torch.no_grad():
-            self.eval()
-            try:
-                width = self.pool(self.backbone(torch.zeros(1, 3, *size))).flatten(1).shape[1]
-            except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-                raise ReidError(
-                    f"network.backbone: {params.backbone} with pooling {params.pooling} does not take pictures of "
-                    f"{size[0]}x{size[1]}: {error}"
-                ) from error
-            self.train()
+        self.name = f"{params.backbone} with pooling {params.pooling}"
+        width = self.try_size(size)
         self.projection, self.neck = nn.Identity(), nn.Identity()
         if params.projection:
             linear = nn.Linear(width, params.projection.width)
@@ -94,6 +86,27 @@ class Embedder(nn.Module):
         # kept with the weights, for weights by name bring their own
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def try_size(self, size, where="network.backbone"):
+        """Number of components before the projection for pictures of a size.
+
+        Args:
+            size: (height, width), pixels.
+            where: the parameter that asks for this size, for messages.
+
+        Raises:
+            ReidError: the backbone does not take them.
+        """
+        training = self.training
+        with torch.no_grad():
+            self.backbone.eval()
+            try:
+                return self.pool(self.backbone(torch.zeros(1, 3, *size))).flatten(1).shape[1]
+            except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+                message = f"{where}: {self.name} does not take pictures of {size[0]}x{size[1]}: {error}"
+                raise ReidError(message) from error
+            finally:
+                self.backbone.train(training)
 
     def prepare(self, pictures):
         """Turn store rows into network input on the pictures' device.

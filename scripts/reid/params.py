@@ -135,6 +135,13 @@ class Rectangle(Section):
     largest: float = Field(gt=0, lt=1)
 
 
+class Progressive(Section):
+    """Smaller pictures first: progressive resizing (Howard 2018, Tan 2021). Needs a backbone that takes any size."""
+
+    scale: float = Field(gt=0, lt=1, description="height and width to begin with, as a share of the input's")
+    until: float = Field(gt=0, lt=1, description="share of the training after which pictures have the input's size")
+
+
 class Pictures(Section):
     """What happens to a picture in training; null leaves a part out."""
 
@@ -145,6 +152,7 @@ class Pictures(Section):
     blur: Blur | None
     erasing: Rectangle | None = Field(description="filled with the mean colour (Zhong 2020, dev kit's random_erase)")
     patch: Rectangle | None = Field(description="filled from another picture of the batch (dev kit's random_patch)")
+    progressive: Progressive | None = Field(description="the last step: the changed picture made smaller")
 
 
 class IdentitySampler(Section):
@@ -486,6 +494,8 @@ def _contradictions(model):
             yield "sampler.neighbours: game needs sampler.actions of 2 or more"
         if loss.negatives != "action" and pairs:
             yield f"loss.negatives: {loss.negatives} needs sampler.actions of 2 or more"
+    if network.pooling == "token" and model.pictures.progressive:
+        yield "pictures.progressive: must be null with network.pooling token, whose places are those of one size"
     if problem := catalogue.problem(network.backbone):
         yield f"network.backbone: {problem}"
     if network.weights is None:

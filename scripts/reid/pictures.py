@@ -118,7 +118,7 @@ def _chosen(uniform, probability):
 
 
 class Augment:
-    """The random changes of a model's pictures, in this order: flip, crop, resample, blur, light, patch, erasing.
+    """Changes of a model's pictures, in this order: flip, crop, resample, blur, light, patch, erasing, progressive.
 
     Each picture has its own random choices, but all pictures of a batch share the scale of resample and the sigma of
     blur. A part that is null costs nothing and draws nothing.
@@ -131,15 +131,24 @@ class Augment:
     def __init__(self, params, size):
         self.params, self.size = params, tuple(size)
 
-    def __call__(self, pictures, generator):
+    def size_at(self, progress):
+        """(height, width) of the pictures when this share of the training is done."""
+        small = self.params.progressive
+        if small and progress < small.until:
+            return tuple(max(1, round(small.scale * n)) for n in self.size)
+        return self.size
+
+    def __call__(self, pictures, generator, progress=1.0):
         """Change a batch.
 
         Args:
             pictures: uint8, B x H x W x 3; stays as it is.
             generator: torch.Generator on the CPU; what is drawn depends on B alone.
+            progress: share of the training that is done.
 
         Returns:
-            float32, B x 3 x height x width in [0, 1], channels_last; colours beyond are clamped once, after light
+            float32, B x 3 x height x width in [0, 1] of :meth:`size_at`, channels_last; colours beyond are clamped
+            once, after light
         """
         params, device = self.params, pictures.device
         with torch.autocast(device.type, enabled=False):  # else matrix product and blur would be in half precision
@@ -164,6 +173,7 @@ class Augment:
             if params.erasing:
                 rectangle = self._rectangle(params.erasing, len(x), generator)
                 fill(x, _moved(torch.tensor(MEAN).view(3, 1, 1), device), _moved(rectangle, device))
+            x = resize(x, self.size_at(progress))
         return x.contiguous(memory_format=torch.channels_last)
 
     def _flip(self, pictures, generator):

@@ -62,6 +62,9 @@ class Trainer:
         self.dtype = compute.precision(params.precision, self.where)
         network = Embedder(params.network, (params.input.height, params.input.width))
         set_arrays(network, start or {})
+        self.augment = Augment(params.pictures, network.size)
+        if params.pictures.progressive:
+            network.try_size(self.augment.size_at(0.0), "pictures.progressive")
         self.cost = network.cost()
         self.network = network.to(self.where, memory_format=torch.channels_last)
         self.features = network.features
@@ -77,7 +80,6 @@ class Trainer:
         self.trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(self.where.type, enabled=self.dtype == torch.float16)
         self.average = self._average(params.averaging)
-        self.augment = Augment(params.pictures, network.size)
         self.draws = torch.Generator().manual_seed(params.seed)
         self.reader = concurrent.futures.ThreadPoolExecutor(1)
         self.epoch, self.batch, self.seen, self.history = 0, 0, 0, []
@@ -135,7 +137,7 @@ class Trainer:
         params, rows = self.params, self.batches[self.batch]
         rate = params.optimiser.learning_rate * schedules.factor(params.schedule, self.progress, self.epoch)
         optimisers.set_rate(self.optimiser, rate)
-        x = self.network.normalise(self.augment(self._next_pictures(), self.draws))
+        x = self.network.normalise(self.augment(self._next_pictures(), self.draws, self.progress))
         person, action, game = self.of_row[:, torch.from_numpy(rows)].to(self.where)
         with compute.autocast(self.dtype, self.where):
             embeddings = self.features(x)
