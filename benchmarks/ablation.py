@@ -285,22 +285,22 @@ def run(jobs):
     """Both tables.
 
     Returns:
-        dict: that of :func:`table` with the pictures of the first table, and as ``longer`` that of the second one
+        dict: that of :func:`compare` with the pictures of the first table, and as ``longer`` that of the second one
     """
     rng = np.random.default_rng(0)
     for split in ACTIONS:
         make_data(split)
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        first = table(PARTS, {"model": {}, "distances": {}}, pool, rng)
+        first = compare(PARTS, {"model": {}, "distances": {}}, pool, rng)
         kept = {"name": "what stays of the first table", "ways": {"": first["settings"]}, "always": True}
-        longer = table([kept, *LONGER_PARTS], {"model": {"budget": LONGER}, "distances": {}}, pool, rng)
+        longer = compare([kept, *LONGER_PARTS], {"model": {"budget": LONGER}, "distances": {}}, pool, rng)
     for found in (first, longer):
         found["paces"] = paces(found["start"], found["settings"])
     return {**first, "longer": longer}
 
 
-def table(parts, start, pool, rng):
+def compare(parts, start, pool, rng):
     """The dev kit's recipe, then one part after the other.
 
     Args:
@@ -344,11 +344,11 @@ def paces(start, settings, rounds=30):
     from reid.training import Trainer
     from reid.trainset import Pictures, select_people
 
-    data, store = read_data("train")
+    table, store = read_data("train")
     trainers = {}
     for name, chosen in (("kit", start), ("full", settings)):
         model = params_of(chosen, SEEDS[0]).models["model"]
-        trainers[name] = Trainer(select_people([data], model.subset), Pictures([store]), model)
+        trainers[name] = Trainer(select_people([table], model.subset), Pictures([store]), model)
     spent, seen = dict.fromkeys(trainers, 0.0), dict.fromkeys(trainers, 0)
     for number in range(-2, rounds):  # the first steps make their buffers
         for name, trainer in trainers.items():

@@ -204,8 +204,7 @@ def draw_scores(path, split, trained_on, found, cmc, precision, slices):
         key = "in brackets: number of queries · dashed: all queries · open point: all of one action, no interval"
         bottom.supxlabel(key, color=QUIET, fontsize=9)
         panels = bottom.subplots(1, len(columns), squeeze=False)[0]
-        tallest = max(sum(1 + len(parts) for _, parts in part) for part in columns)
         for axes, part in zip(panels, columns, strict=True):
             _slices(axes, part, found["mAP"])
-            axes.set_ylim(tallest - 0.4, -0.6)  # lines of both columns at one height
+            axes.set_ylim(longest - 0.4, -0.6)  # lines of both columns at one height
         save_figure(figure, path)
