@@ -37,7 +37,7 @@ FULL = {  # every part on
     "loss.centroid": {"weight": 1.0, "temperature": 0.1},
     "optimiser.clip": 1.0,
     "optimiser.frozen_epochs": 1,
-    "schedule": {"kind": "cosine", "warm_up": 0.1, "end": 0.0},
+    "schedule": {"kind": "cosine", "warm_up": 0.1, "hold": 0.2, "end": 0.0},
     "averaging": {"kind": "ema", "decay": 0.99},
     "epochs": 4,
     "budget": 1000,
@@ -266,7 +266,8 @@ def test_bounds_of_whole_numbers(content, place, low, high):
         ("models.one.optimiser.learning_rate", [1e-9, 10], [0, -1]),
         ("models.one.optimiser.weight_decay", [0, 1], [-1e-9]),
         ("models.one.schedule.gamma", [0.1], [0, -1]),
-        ("models.two.schedule.warm_up", [0, 0.9], [-0.1, 1]),
+        ("models.two.schedule.warm_up", [0, 0.7], [-0.1, 1]),
+        ("models.two.schedule.hold", [0, 0.8], [-0.1, 1]),
         ("models.two.schedule.end", [0, 1], [-0.1, 1.1]),
         ("models.two.averaging.decay", [0.1, 0.999], [0, 1]),
         ("models.two.loss.contrast.temperature", [0.01], [0, -1]),
@@ -443,6 +444,10 @@ CONTRADICTIONS = {
     "milestones": (
         {"schedule": {"kind": "step", "milestones": [3, 2], "gamma": 0.1}},
         "schedule.milestones: must be in ascending order",
+    ),
+    "rate that never falls": (
+        {"schedule": {"kind": "cosine", "warm_up": 0.2, "hold": 0.8, "end": 0.0}},
+        "schedule.hold: must be less than 1 together with warm_up",
     ),
     "average of more epochs": (
         {"averaging": {"kind": "epochs", "last": 5}, "budget": None, "watch": None},

@@ -134,7 +134,7 @@ def test_loss_falls_and_each_epoch_is_reported_in_order():
     [
         ({"kind": "step", "milestones": [1, 3], "gamma": 0.5}, [0.01, 0.005, 0.005, 0.0025]),
         (  # the rate of the last of three batches of each of four epochs
-            {"kind": "cosine", "warm_up": 0.0, "end": 0.0},
+            {"kind": "cosine", "warm_up": 0.0, "hold": 0.0, "end": 0.0},
             [0.005 * (1 + np.cos(np.pi * (k + 2 / 3) / 4)) for k in range(4)],
         ),
     ],

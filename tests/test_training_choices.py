@@ -213,14 +213,16 @@ def test_frozen_backbone_stays_as_it_is_and_thaws():
 @pytest.mark.parametrize("budget, pictures", [(1, 16), (40, 40), (41, 56), (1000, 80)])
 def test_training_ends_after_so_many_pictures(budget, pictures):
     rates = []
-    changes = {"budget": budget, "schedule": {"kind": "cosine", "warm_up": 0.0, "end": 0.0}}
+    changes = {"budget": budget, "schedule": {"kind": "cosine", "warm_up": 0.0, "hold": 0.0, "end": 0.0}}
     found = train(changes, on_epoch=lambda number, step: rates.append(step.learning_rate))
     assert found.summary["seeds"][0]["pictures"] == pictures
     assert len(rates) == (1 if pictures <= 40 else 2)
 
 
 def test_schedule_spans_the_budget():
-    trainer = trainer_of({"epochs": 50, "budget": 64, "schedule": {"kind": "cosine", "warm_up": 0.0, "end": 0.0}})
+    trainer = trainer_of(
+        {"epochs": 50, "budget": 64, "schedule": {"kind": "cosine", "warm_up": 0.0, "hold": 0.0, "end": 0.0}}
+    )
     rates = []
     while trainer.progress < 1:
         seen = trainer.seen

@@ -270,10 +270,11 @@ class StepSchedule(Section):
 
 
 class CosineSchedule(Section):
-    """A straight rise, then half a cosine down."""
+    """A straight rise, a plateau, then half a cosine down (with a plateau: warm-up, stable, decay; Hu 2024)."""
 
     kind: Literal["cosine"]
     warm_up: float = Field(ge=0, lt=1, description="share of the training in which the learning rate rises")
+    hold: float = Field(ge=0, lt=1, description="share of the training after that in which it stays at its highest")
     end: Share = Field(description="the last learning rate as a share of the highest")
 
 
@@ -514,6 +515,8 @@ def _contradictions(model):
             yield f"pictures.{part}.smallest: must not be more than largest"
     if model.schedule.kind == "step" and sorted(set(model.schedule.milestones)) != model.schedule.milestones:
         yield "schedule.milestones: must be in ascending order, each once"
+    if model.schedule.kind == "cosine" and model.schedule.warm_up + model.schedule.hold >= 1:
+        yield "schedule.hold: must be less than 1 together with warm_up, or the learning rate never falls"
     if model.averaging and model.averaging.kind == "epochs" and model.averaging.last > model.epochs:
         yield "averaging.last: must not be more than epochs"
     if model.averaging and model.averaging.kind == "epochs":

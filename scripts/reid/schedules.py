@@ -26,7 +26,11 @@ def factor(schedule, progress, epoch):
     if schedule.kind == "step":
         return schedule.gamma ** bisect.bisect_right(schedule.milestones, epoch)
     up = schedule.warm_up
-    down = (progress - up) / (1 - up)
     if schedule.kind == "one_cycle":  # Smith 2018, with torch's OneCycleLR's start (1/25) and end (1/10,000 of it)
-        return _half_cosine(1 / 25, 1, progress / up) if progress < up else _half_cosine(1, 1 / 250_000, down)
-    return progress / up if progress < up else _half_cosine(1, schedule.end, down)
+        if progress < up:
+            return _half_cosine(1 / 25, 1, progress / up)
+        return _half_cosine(1, 1 / 250_000, (progress - up) / (1 - up))
+    if progress < up:
+        return progress / up
+    top = up + schedule.hold
+    return _half_cosine(1, schedule.end, max(0.0, progress - top) / (1 - top))
