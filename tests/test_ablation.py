@@ -1,10 +1,12 @@
 """The ablation's rows can be trained, its intervals cover what they should, and its page tells what it found."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,6 +36,18 @@ def test_every_row_is_a_valid_parameter_file_of_the_same_length_and_network(abla
             seen.append(params)
         settings = ablation.merged(settings, way)
     assert len(seen) == sum(len(part["ways"]) for part in [*ablation.PARTS, *ablation.LONGER_PARTS]) > 8
+
+
+def test_default_is_what_stays_of_the_second_table(ablation):
+    default = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    model = default["models"]["resnet18"]
+    settings = json.loads((ROOT / "docs/ablation.json").read_text(encoding="utf-8"))["longer"]["settings"]
+    kept = ablation.params_of(settings, model["seed"])
+    found = kept.models["model"].model_dump()
+    for section in ("pictures", "sampler", "loss", "optimiser", "schedule", "averaging"):
+        assert found[section] == model[section], section
+    assert kept.distances.model_dump() == default["distances"]
+    assert kept.embed.views == default["embed"]["views"]
 
 
 def test_interval_of_a_mean_over_queries_covers_it_when_actions_are_drawn_anew(ablation):
