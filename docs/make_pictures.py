@@ -36,14 +36,10 @@ def main():
         page.wait_for_timeout(1000)
         page.screenshot(path=PICTURES / "action.png")
         sheet = browser.new_page(viewport={"width": 1000, "height": 900}, color_scheme="light")
-        for name, source in {"scores": "figures/valid.svg", "sizes": "description/sizes.svg"}.items():
-            if (ROOT / "results" / source).exists():
-                sheet.goto((ROOT / "results" / source).as_uri())
-                sheet.locator("svg").first.screenshot(path=PICTURES / f"{name}.png")
+        sheet.goto((ROOT / "results/figures/valid.svg").as_uri())
+        sheet.locator("svg").first.screenshot(path=PICTURES / "scores.png")
         browser.close()
-    for source, name in (("description/contact_sheet.png", "contact_sheet"), ("figures/valid-worst.png", "worst")):
-        if (ROOT / "results" / source).exists():
-            shutil.copyfile(ROOT / "results" / source, PICTURES / f"{name}.png")
+    shutil.copyfile(ROOT / "results/description/contact_sheet.png", PICTURES / "contact_sheet.png")
     for path in PICTURES.glob("*.png"):
         small(path)
 
