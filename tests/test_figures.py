@@ -305,4 +305,5 @@ def test_captions_render_as_snakemake_does(caption, trained):
     if caption.stem in ("workflow", "scores", "worst", "metrics"):
         assert ("valid was trained on" in html) == ("valid" in trained)
     if caption.stem == "workflow":
-        assert "learning_rate: 0.0003" in html and "soup: null" in html
+        rate = config["models"]["resnet18"]["optimiser"]["learning_rate"]
+        assert f"learning_rate: {rate}" in html and "soup: null" in html
