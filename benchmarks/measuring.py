@@ -29,6 +29,8 @@ def _memory(field):
 def growth():
     """How far this process grows (resident bytes, at the highest) above what it has at the start.
 
+    Memory that earlier work freed and the process still holds is not seen when it is used again.
+
     Yields:
         object whose ``bytes`` is set at the end; None where the system is not Linux.
     """
