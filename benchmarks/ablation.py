@@ -131,7 +131,7 @@ def falling(kind, hold):
     return {"model": {"optimiser.kind": kind, "optimiser.learning_rate": 0.0006, "schedule": schedule}}
 
 
-# What asks for more pictures than those of the first table. On top of what stays there.
+# With more pictures, on top of what stays of the first table.
 LONGER_PARTS = [
     {
         "name": "smaller pictures first (0.75, half of the training)",

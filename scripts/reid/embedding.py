@@ -27,11 +27,11 @@ def embed_batches(network, store, batch, dtype, views="plain"):
     for start in range(0, len(store), batch):
         pictures = torch.from_numpy(np.array(store[start : start + batch])).to(where)
         with torch.inference_mode(), compute.autocast(dtype, where):
-            embeddings = network(network.prepare(pictures)).float()
+            embeddings = network(network.prepare(pictures))
             if views == "plain+flip":
-                mirrored = network(network.prepare(pictures.flip(2))).float()
+                mirrored = network(network.prepare(pictures.flip(2)))
                 embeddings = (normalize(embeddings) + normalize(mirrored)) / 2
-        yield embeddings.cpu().numpy()
+        yield embeddings.float().cpu().numpy()
 
 
 def embed(network, store, params, progress=True):
