@@ -158,14 +158,14 @@ def test_program_killed_three_times_ends_in_the_same_file(data, tmp_path):
     state, seen, rng = tmp_path / "killed/.training.pt", None, random.Random(5)
     for _ in range(3):
         run = start("killed", "--keep-every", "0")
-        while run.poll() is None and (not state.exists() or _written(state) == seen):
+        while run.poll() is None and (not state.exists() or state.stat().st_mtime_ns == seen):
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.5))
         assert run.poll() is None, "it ended before it was killed"
         run.send_signal(signal.SIGKILL)
         run.wait()
         assert not (tmp_path / "killed/a.safetensors").exists()
-        seen = _written(state)
+        seen = state.stat().st_mtime_ns
     assert start("killed").wait() == 0
     assert whole.wait() == 0
     for file in ("a.safetensors", "last.safetensors", "s.json"):
@@ -180,8 +180,3 @@ def test_program_killed_three_times_ends_in_the_same_file(data, tmp_path):
     assert (tmp_path / "none/a.safetensors").exists()
     for name in ("loss", "learning_rate", "valid_mAP"):
         assert (tmp_path / f"none/curves/plots/metrics/{name}.tsv").read_text() == f"step\t{name}\n"
-
-
-def _written(path):
-    """When a file was written that may be replaced at any moment."""
-    return path.stat().st_mtime_ns
