@@ -17,14 +17,16 @@ lint: .venv/ready
 	$(ACTIVE) ruff check . && ruff format --check .
 	$(ACTIVE) snakefmt --check --compact-diff Snakefile workflow
 	$(ACTIVE) snakemake --lint
+	$(ACTIVE) lint-imports
+	$(ACTIVE) mypy
 
 # After `snakemake`: enter what it made into DVC's ledger (dvc.lock) and cache.
 record: .venv/ready
-	$(ACTIVE) python workflow/ledger.py record
+	$(ACTIVE) python -m reid.engines.ledger record
 
 # After `dvc pull`, `dvc checkout` or `dvc exp apply`: tell Snakemake that what DVC restored is up to date.
 adopt: .venv/ready
-	$(ACTIVE) python workflow/ledger.py adopt
+	$(ACTIVE) python -m reid.engines.ledger adopt
 
 # Choose the section `distances` of params.yaml by the mAP of valid.
 tune: .venv/ready
@@ -53,7 +55,7 @@ pictures: submission
 
 # The graph of the rules in the README.
 graph: .venv/ready
-	$(ACTIVE) python workflow/graph.py
+	$(ACTIVE) python -m reid.engines.graph
 
 # After a change of envs/*.in; pins that still fit stay, UPGRADE=--upgrade takes the newest.
 requirements: .venv/ready
@@ -61,8 +63,9 @@ requirements: .venv/ready
 	  --python-version 3.11 $(UPGRADE)" && \
 	  $$compile requirements.in -o requirements.txt && $$compile -c requirements.txt bootstrap.in -o bootstrap.txt
 
-.venv/ready: envs/bootstrap.txt envs/requirements.txt
+.venv/ready: envs/bootstrap.txt envs/requirements.txt pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.txt
 	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r envs/requirements.txt
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	touch $@

@@ -3,14 +3,8 @@
 snakemake --cores 8 submission      the ranking JSON of test and challenge, and the metrics of valid and test
 """
 
-import sys
-
-sys.path[:0] = [
-    str(Path(workflow.basedir) / "scripts"),
-    str(Path(workflow.basedir) / "workflow"),
-]
-
-import engine
+from reid.core.splits import RANKED, SCORED, SPLITS, SUBMITTED
+from reid.engines import workflow as engine
 
 PARAMS = engine.params(workflow)
 
@@ -23,12 +17,11 @@ report: "workflow/report/workflow.rst"
 
 CORES = workflow.cores  # a job that takes them all has the machine to itself
 GPUS = engine.gpus(workflow)
-MODELS = list(PARAMS.models)
 
 
 wildcard_constraints:
-    split="train|valid|test|challenge",
-    model="|".join(MODELS),
+    split="|".join(SPLITS),
+    model=engine.names(PARAMS.models),
 
 
 include: "workflow/rules/data.smk"
@@ -41,14 +34,14 @@ rule submission:
     """The job of the pipeline: rankings to submit, the scores that they travel with, and what there is to look at."""
     default_target: True
     input:
-        expand("results/submission/{split}.json", split=["test", "challenge"]),
-        expand("results/metrics/{split}.json", split=["valid", "test"]),
-        expand("results/browse/{split}.html", split=["valid", "test", "challenge"]),
-        expand("results/figures/{split}.svg", split=["valid", "test"]),
-        expand("results/figures/{model}-training.svg", model=MODELS),
+        expand(rules.rank.output, split=SUBMITTED),
+        expand(rules.evaluate.output.metrics, split=SCORED),
+        expand(rules.browse.output.page, split=RANKED),
+        expand(rules.figures.output.scores, split=SCORED),
+        expand(rules.curves.output, model=PARAMS.models),
         rules.describe.output.json,
 
 
 onstart:
     engine.claim()
-    engine.forget_other_models(MODELS)
+    engine.forget_other_models([*PARAMS.models, *PARAMS.external_models])

@@ -1,6 +1,6 @@
 """Time and memory of the stages that need no network, at 1/8, 1/4, 1/2 and the whole of the true size.
 
-Pictures are tiny here: what a thumbnail costs beyond its decoding is looked at. Embeddings are random. Writes
+Images are tiny here: what a thumbnail costs beyond its decoding is looked at. Embeddings are random. Writes
 docs/growth.json and docs/growth.png. The whole size is a full run from the index to the submission.
 """
 
@@ -8,22 +8,19 @@ import argparse
 import json
 import logging
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+import standin
+from machine import machine
+from measuring import program
+from reid.core.cli import log
+from reid.core.files import write_json
+from reid.core.parallel import cores
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
-
-import standin  # noqa: E402
-from machine import machine  # noqa: E402
-from measuring import program  # noqa: E402
-
-from reid.cli import log  # noqa: E402
-from reid.files import write_json  # noqa: E402
-from reid.parallel import cores  # noqa: E402
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
 WIDTH = 512
@@ -41,14 +38,14 @@ def stages(share, folder):
         dict: stage to {"thumbnails", "seconds", "bytes"}: thumbnails of the splits that it is run for, seconds of all
         its runs, resident bytes of the largest.
     """
-    found = {name: {"thumbnails": 0, "seconds": 0.0, "bytes": 0} for name in STAGES}
+    cost = {name: {"thumbnails": 0, "seconds": 0.0, "bytes": 0} for name in STAGES}
     params = ["--params", ROOT / "params.yaml"]
     rng = np.random.default_rng(0)
-    tiny = standin.pictures(64, rng, 30, 12)
+    tiny = standin.images(64, rng, 30, 12)
 
     def run(name, count, *options):
         spent, memory = program(ROOT / f"scripts/{name}.py", *options)
-        about = found[name]
+        about = cost[name]
         about["thumbnails"] += count
         about["seconds"] += spent
         about["bytes"] = max(about["bytes"], memory)
@@ -78,7 +75,7 @@ def stages(share, folder):
             run("evaluate", count, *index, "--distances", distances, *cmc, *params)
         if split != "valid":
             run("rank", count, *index, "--distances", distances, "--out", folder / "ranking.json")
-    return found
+    return cost
 
 
 def draw(rows, path):

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 
 def seconds(work, repeat=1):
     """Median wall-clock seconds of ``repeat`` calls."""
-    found = []
+    spent = []
     for _ in range(repeat):
         started = time.perf_counter()
         work()
-        found.append(time.perf_counter() - started)
-    return statistics.median(found)
+        spent.append(time.perf_counter() - started)
+    return statistics.median(spent)
 
 
 def _memory(field):
@@ -34,15 +34,15 @@ def growth():
     Yields:
         object whose ``bytes`` is set at the end; None where the system is not Linux.
     """
-    found = SimpleNamespace(bytes=None)
+    grown = SimpleNamespace(bytes=None)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # forget the highest value so far
         before = _memory("VmRSS")
     except OSError:
-        yield found
+        yield grown
         return
-    yield found
-    found.bytes = max(0, _memory("VmHWM") - before)
+    yield grown
+    grown.bytes = max(0, _memory("VmHWM") - before)
 
 
 def program(*arguments, cwd=None):

@@ -10,13 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from machine import machine
+from reid.core.cli import log
+from reid.core.files import replacing
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
-
-from machine import machine  # noqa: E402
-
-from reid.cli import log  # noqa: E402
-from reid.files import replacing  # noqa: E402
 
 OPERATIONS = 15
 
@@ -36,34 +34,34 @@ def stages():
     if not jobs:
         sys.exit("no run is noted here: `make submission` first")
     spans = sorted((min(s for s, _ in times), max(e for _, e in times), job[0]) for job, times in jobs.items())
-    found = {}
+    rules = {}
     for start, end, rule in spans:
-        count, spent = found.get(rule, (0, 0.0))
-        found[rule] = count + 1, spent + end - start
-    return found, max(end for _, end, _ in spans) - spans[0][0]
+        count, spent = rules.get(rule, (0, 0.0))
+        rules[rule] = count + 1, spent + end - start
+    return rules, max(end for _, end, _ in spans) - spans[0][0]
 
 
 def epoch():
-    """Profile one training epoch: the last one, whose pictures have their full size.
+    """Profile one training epoch: the last one, whose images have their full size.
 
     Returns:
         (str, list of (str, float)): what was trained; operations and their share of the CPU's time, largest first
     """
     from torch.profiler import ProfilerActivity, profile
 
-    from reid.index import read_index
+    from reid.data.index import read_index
+    from reid.data.thumbnails import open_store
     from reid.params import read_params
-    from reid.thumbnails import open_store
-    from reid.training import Trainer
-    from reid.trainset import Pictures, select_people
+    from reid.training.dataset import Images, select_identities
+    from reid.training.trainer import Trainer
 
     params = read_params(ROOT / "params.yaml")
     (name, model), *_ = params.models.items()
     table, _ = read_index(ROOT / "data/index/train.parquet")
     store = open_store(ROOT / "data/thumbnails/train.npy", len(table))
-    trainer = Trainer(select_people([table], model.subset), Pictures([store]), model)
+    trainer = Trainer(select_identities([table], model.subset), Images([store]), model)
     trainer.epoch = model.epochs - 1
-    trainer.draw()
+    trainer.start_epoch()
     trainer.step()  # makes its buffers
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         while not trainer.epoch_is_over:
@@ -72,7 +70,7 @@ def epoch():
     total = sum(spent for _, spent in events)
     shares = sorted(((key, spent / total) for key, spent in events), key=lambda pair: -pair[1])
     waiting = trainer.waiting / trainer.seconds
-    what = f"{name}, {trainer.seen} pictures, {100 * waiting:.2f} % of the time waiting for pictures"
+    what = f"{name}, {trainer.seen} images, {100 * waiting:.2f} % of the time waiting for images"
     return what, shares[:OPERATIONS]
 
 
@@ -81,11 +79,11 @@ def imports():
     rows = []
     for path in sorted((ROOT / "scripts").glob("*.py")):
         code = (
-            "import sys, time, runpy; sys.path.insert(0, sys.argv[1]); "
-            "started = time.perf_counter(); runpy.run_path(sys.argv[2], run_name='imported'); "
+            "import sys, time, runpy; "
+            "started = time.perf_counter(); runpy.run_path(sys.argv[1], run_name='imported'); "
             "print(time.perf_counter() - started, 'torch' in sys.modules)"
         )
-        call = [sys.executable, "-c", code, str(path.parent), str(path)]
+        call = [sys.executable, "-c", code, str(path)]
         runs = [subprocess.run(call, capture_output=True, text=True, check=True).stdout.split() for _ in range(3)]
         rows.append((path.stem, sorted(float(spent) for spent, _ in runs)[1], runs[0][1] == "True"))
     return rows
@@ -94,7 +92,7 @@ def imports():
 def main():
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     about = machine()
-    found, whole = stages()
+    rules, whole = stages()
     what, shares = epoch()
     lines = [
         "# Where the time goes",
@@ -109,7 +107,7 @@ def main():
         "",
         "| rule | jobs | seconds |",
         "|---|---|---|",
-        *(f"| {rule} | {count} | {spent:.1f} |" for rule, (count, spent) in found.items()),
+        *(f"| {rule} | {count} | {spent:.1f} |" for rule, (count, spent) in rules.items()),
         "",
         "## One training epoch",
         "",

@@ -38,8 +38,8 @@ def kit(path):
     def mean_average_precision(matrix, *labels):
         return float(rank.eval_soccernetv3(matrix, *labels, 50)[1])
 
-    def identity_order(person, batch, images):
-        return list(sampler.RandomIdentitySampler([(None, p) for p in person.tolist()], batch, images))
+    def identity_order(person, batch, instances):
+        return list(sampler.RandomIdentitySampler([(None, p) for p in person.tolist()], batch, instances))
 
     return SimpleNamespace(
         name="the dev kit's own code",
@@ -82,29 +82,29 @@ def mean_average_precision(matrix, query_person, gallery_person, query_action, g
     """mAP, query by query, from one more sort of the whole matrix."""
     order = np.argsort(matrix, axis=1)
     match = (gallery_person[order] == query_person[:, None]).astype(np.int32)
-    precisions = []
+    ap = []
     for row, hits, action in zip(order, match, query_action, strict=True):
         hits = hits[gallery_action[row] == action]
-        found = [hit / (i + 1) for i, hit in enumerate(hits.cumsum())]
-        precisions.append((np.asarray(found) * hits).sum() / hits.sum())
-    return float(np.mean(precisions))
+        precision = [hit / (i + 1) for i, hit in enumerate(hits.cumsum())]
+        ap.append((np.asarray(precision) * hits).sum() / hits.sum())
+    return float(np.mean(ap))
 
 
-def identity_order(person, batch, images):
-    """One epoch: ``batch // images`` people at a time, with ``images`` pictures each, until too few are left."""
+def identity_order(person, batch, instances):
+    """One epoch: ``batch // instances`` identities at a time, ``instances`` images of each, until too few are left."""
     rows_of = defaultdict(list)
     for row, owner in enumerate(person.tolist()):
         rows_of[owner].append(row)
     groups = {}
     for owner, rows in rows_of.items():
         rows = list(rows)
-        if len(rows) < images:
-            rows = np.random.choice(rows, images, replace=True).tolist()
+        if len(rows) < instances:
+            rows = np.random.choice(rows, instances, replace=True).tolist()
         random.shuffle(rows)
-        groups[owner] = [rows[i : i + images] for i in range(0, len(rows) - images + 1, images)]
+        groups[owner] = [rows[i : i + instances] for i in range(0, len(rows) - instances + 1, instances)]
     left, order = list(groups), []
-    while len(left) >= batch // images:
-        for owner in random.sample(left, batch // images):
+    while len(left) >= batch // instances:
+        for owner in random.sample(left, batch // instances):
             order += groups[owner].pop(0)
             if not groups[owner]:
                 left.remove(owner)
@@ -144,18 +144,18 @@ def rerank(query_gallery, query_query, gallery_gallery, k1=20, k2=6, lambda_valu
 
 
 def list_files(folder):
-    """Path, person and action of every picture below a folder of extracted files."""
+    """Path, person and action of every image below a folder of extracted files."""
     paths = glob.glob(os.path.join(folder, "*/*/*/*/*.png"))
     paths.sort(key=lambda path: int(os.path.basename(path).split("-")[0]))
-    found = []
+    files = []
     for path in paths:
         fields = os.path.basename(path).split(".")[0].split("-")
         height, width = fields[-1].split("x")
-        found.append((path, fields[2], int(fields[1]), int(height), int(width)))
-    return found
+        files.append((path, fields[2], int(fields[1]), int(height), int(width)))
+    return files
 
 
-def pictures(contents, height, width):
+def images(contents, height, width):
     """A batch for the network, from PNG files: float32 tensor B x 3 x H x W."""
     import torch
     from PIL import Image
@@ -170,3 +170,49 @@ def pictures(contents, height, width):
         ]
     )
     return torch.stack([change(Image.open(io.BytesIO(content)).convert("RGB")) for content in contents])
+
+
+class Training:
+    """The kit's loop: files are decoded for every batch, and all is computed in float32.
+
+    Args:
+        network: reid.models.embedder.Embedder, as its ``features`` compute.
+        files: contents of the PNG files of one batch, those of an identity side by side.
+        size: (height, width) of the network's input.
+        instances: files of an identity.
+    """
+
+    def __init__(self, network, files, size, instances):
+        import torch
+
+        self.network, self.files, self.size = network.train(), files, size
+        self.classifier = torch.nn.Linear(network.width, 1000)
+        parameters = [*network.parameters(), *self.classifier.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, 3e-4, weight_decay=5e-4)
+        self.triplet = torch.nn.TripletMarginLoss(0.3)
+        self.entropy = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+        self.identity = torch.arange(len(files) // instances).repeat_interleave(instances)
+
+    def step(self):
+        """Train on the batch."""
+        import torch
+
+        embeddings = self.network.features(images(self.files, *self.size))
+        lengths = torch.cdist(embeddings, embeddings)
+        same = self.identity[:, None] == self.identity
+        far = torch.where(same, lengths, -1).argmax(1)
+        near = torch.where(same, torch.inf, lengths).argmin(1)
+        loss = 0.5 * self.triplet(embeddings, embeddings[far], embeddings[near])
+        loss = loss + 0.5 * self.entropy(self.classifier(embeddings), self.identity)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def embed(self, times):
+        """Embed the batch several times; there is no training after it."""
+        import torch
+
+        self.network.eval()
+        with torch.no_grad():
+            for _ in range(times):
+                self.network(images(self.files, *self.size))

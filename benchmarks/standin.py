@@ -2,7 +2,7 @@
 
 Counts are the published ones; queries and gallery boxes per action are those of the real valid and challenge
 (``actions.json``: how many actions have so many queries and so many gallery boxes; their order is made up), test is
-drawn from valid's. Of the people of train 3 % have four pictures or more and 33.5 % two, as published; the shares of
+drawn from valid's. Of the people of train 3 % have four images or more and 33.5 % two, as published; the shares of
 one and of three are those that the published totals leave.
 """
 
@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from reid.archive import pack
-from reid.filenames import CLASSES, Thumbnail, format_name
+from reid.raw.archive import pack
+from reid.raw.filenames import CLASSES, Thumbnail, format_name
 
-# actions, people, queries, gallery boxes (train: pictures)
+# actions, people, queries, gallery boxes (train: images)
 COUNTS = {
     "train": (9_189, 161_443, 0, 248_234),
     "valid": (1_751, 29_534, 11_638, 34_355),
@@ -25,7 +25,7 @@ COUNTS = {
     "challenge": (1_310, None, 9_021, 26_082),
 }
 TOTAL = sum(queries + gallery for _, _, queries, gallery in COUNTS.values())
-MEAN_BYTES = 18.6e9 / TOTAL  # of a picture
+MEAN_BYTES = 18.6e9 / TOTAL  # of an image
 LEAGUES = ("england_epl", "spain_laliga", "italy_serie-a", "germany_bundesliga", "france_ligue-1", "europe_uefa")
 ACTIONS_PER_GAME = 30
 CLASS_SHARE = (0.43, 0.43, 0.025, 0.025, 0.05, 0.02, 0.02)
@@ -102,7 +102,7 @@ def draw_boxes(split, share=1.0, seed=1):
 
 
 def _draw_train(actions, people, count, rng):
-    """The action and person of each picture: int64 arrays."""
+    """The action and person of each image: int64 arrays."""
     four, two = round(0.03 * people), round(0.335 * people)
     size = np.ones(people, np.int64)
     size[:four] = np.minimum(4 + rng.geometric(0.6, four) - 1, 10)
@@ -115,7 +115,7 @@ def _draw_train(actions, people, count, rng):
     return np.repeat(action_of, size), np.repeat(np.arange(people), size)
 
 
-def pictures(count, rng, height=None, width=None):
+def images(count, rng, height=None, width=None):
     """PNG files like the real ones: mean about 49 KB, heights of 30 to 775 pixels; grain makes them hard to pack.
 
     Args:
@@ -126,7 +126,7 @@ def pictures(count, rng, height=None, width=None):
     Returns:
         list of (bytes, height, width)
     """
-    found = []
+    files = []
     for _ in range(count):
         h = height or int(np.clip(rng.lognormal(np.log(205), 0.45), 30, 775))
         w = width or max(15, round(h / rng.uniform(1.9, 3.1)))
@@ -135,8 +135,8 @@ def pictures(count, rng, height=None, width=None):
         grain = rng.normal(0, 4, (h, w, 1)) + rng.normal(0, 2, (h, w, 3))
         file = io.BytesIO()
         Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8)).save(file, "PNG")
-        found.append((file.getvalue(), h, w))
-    return found
+        files.append((file.getvalue(), h, w))
+    return files
 
 
 def members(split, boxes, contents, seed=1):
@@ -179,13 +179,13 @@ def make_zip(path, split, share=1.0, contents=None, seed=1):
     Args:
         path: the zip to make.
         split, share, seed: as for :func:`draw_boxes`.
-        contents: as for :func:`members`; by default one picture of 2 x 1 pixels whose name says 2x1.
+        contents: as for :func:`members`; by default one image of 2 x 1 pixels whose name says 2x1.
 
     Returns:
         Boxes
     """
     boxes = draw_boxes(split, share, seed)
     if contents is None:
-        contents = pictures(1, np.random.default_rng(seed), 2, 1)
+        contents = images(1, np.random.default_rng(seed), 2, 1)
     pack(path, members(split, boxes, contents, seed))
     return boxes

@@ -1,15 +1,17 @@
-"""Make the gallery page of one split: each query with its ranked gallery, right and wrong marked, and whole actions.
+"""Make the gallery page of one split: each query with its ranked gallery, matches marked, and whole actions.
 
-The page opens from disk. The rankings and pictures lie beside it, in a folder of its name with 64 files.
+The page opens from disk. The rankings and images lie beside it, in a folder of its name.
 """
 
 from pathlib import Path
 
-from reid import cli
-from reid.browsing import COLUMNS, rank_actions, write_page
-from reid.distances import read_distances
-from reid.index import read_index
-from reid.params import read_params
+from reid.core import cli
+from reid.data.index import read_index
+from reid.page.content import COLUMNS
+from reid.page.gallery import write_page
+from reid.page.rankings import rank_actions
+from reid.params.reading import read_params
+from reid.ranking.distances import read_distances
 
 
 def main(args):
@@ -19,7 +21,7 @@ def main(args):
     split = about["split"]
     trained_on = split in params.train.splits
     if trained_on:
-        cli.log.warning("%s was trained on (train.splits): its rankings are no result", split)
+        cli.log.warning("%s was trained on (train.splits): its rankings are not a valid result", split)
     write_page(args.out, split, table, rankings, args.thumbnails, trained_on, args.threads)
 
 

@@ -5,14 +5,17 @@ Exits with 0 if the file may be submitted, else with 1 and a list of what is wro
 
 from pathlib import Path
 
-from reid import cli
-from reid.ranking import check, read_boxes, read_ranking
+from reid.core import cli
+from reid.core.tables import is_query
+from reid.ranking.boxes import read_boxes
+from reid.ranking.ranking_file import check_ranking, read_ranking
 
 
 def main(args):
     boxes = read_boxes(args.boxes)
-    check(read_ranking(args.ranking), boxes, args.ranking)
-    print(f"{args.ranking}: a valid ranking of {len(boxes.query)} queries over {len(boxes.gallery)} gallery boxes")
+    check_ranking(read_ranking(args.ranking), boxes, args.ranking)
+    queries = int(is_query(boxes).sum())
+    print(f"{args.ranking}: a valid ranking of {queries} queries over {len(boxes) - queries} gallery boxes")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ A and B are tables of queries (results/queries/valid.parquet), folders of result
 
 from pathlib import Path
 
-from reid import cli
-from reid.cli import log
-from reid.comparison import align, compare, open_result, report
-from reid.errors import ReidError
-from reid.files import write_json
-from reid.params import read_params
+from reid.core import cli
+from reid.core.cli import log
+from reid.core.errors import ReidError
+from reid.core.files import write_json
+from reid.evaluation.comparison import align, compare, open_result, report
+from reid.params.reading import read_params
 
 
 def main(args):
@@ -23,11 +23,11 @@ def main(args):
     results = [open_result(name, args.split) for name in names]
     for name, (_, about) in zip(names, results, strict=True):
         if about["trained_on"]:
-            log.warning("%s was trained on %s: its scores are no result", name, about["split"])
-    found = compare(*align(*results, names), params.resamples, params.seed, args.show)
-    print(report(found, names))
+            log.warning("%s was trained on %s: its score is not a valid result", name, about["split"])
+    difference = compare(*align(*results, names), params.resamples, params.seed, args.show)
+    print(report(difference, names))
     if args.json:
-        write_json(args.json, {"a": args.a, "b": args.b, "split": results[0][1]["split"], **found})
+        write_json(args.json, {"a": args.a, "b": args.b, "split": results[0][1]["split"], **difference})
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """Statistics of the data from indexes and thumbnails: JSON, Parquet, plots and a contact sheet of a few actions.
 
-The published counts of the real data stand beside those that were found.
+The published counts of the real data stand beside those of these files.
 """
 
 from pathlib import Path
 
-from reid import cli
-from reid.charts import contact_sheet, draw_charts
-from reid.description import INDEX_COLUMNS, distributions, long_table, statistics, write_table
-from reid.errors import ReidError
-from reid.files import write_json
-from reid.index import read_index
-from reid.thumbnails import open_store
+from reid.core import cli
+from reid.core.errors import ReidError
+from reid.core.files import write_json
+from reid.data.index import read_index
+from reid.data.thumbnails import open_store
+from reid.reports.charts import draw_charts
+from reid.reports.contact_sheet import contact_sheet
+from reid.reports.statistics import INDEX_COLUMNS, distributions, long_table, statistics, write_table
 
 
 def main(args):
@@ -25,10 +26,10 @@ def main(args):
         tables[about["split"]], stores[about["split"]] = table, open_store(store, len(table))
     if args.split not in tables:
         raise ReidError(f"--split {args.split}: is none of --index, which are of {', '.join(tables)}")
-    found = {split: distributions(table) for split, table in tables.items()}
-    write_json(args.json, statistics(tables, found, stores))
-    write_table(args.parquet, long_table(tables, found))
-    draw_charts(found, args.plots)
+    counted = {split: distributions(table) for split, table in tables.items()}
+    write_json(args.json, statistics(tables, counted, stores))
+    write_table(args.parquet, long_table(tables, counted))
+    draw_charts(counted, args.plots)
     contact_sheet(args.sheet, tables[args.split], stores[args.split], args.split)
 
 

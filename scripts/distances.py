@@ -3,12 +3,13 @@
 import math
 from pathlib import Path
 
-from reid import cli
-from reid.actions import group_actions
-from reid.distances import action_distances, read_embeddings, write_distances
-from reid.errors import ReidError
-from reid.index import read_index
-from reid.params import read_params
+from reid.core import cli
+from reid.core.errors import ReidError
+from reid.data.actions import group_actions
+from reid.data.index import read_index
+from reid.params.reading import read_params
+from reid.ranking.distances import action_distances, write_distances
+from reid.retrieval.embeddings import read_embeddings
 
 
 def weights_of(paths, given, fused):

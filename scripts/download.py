@@ -1,19 +1,20 @@
 """Bring the raw zip of one split, from the source that params.yaml names.
 
-Makes {split}.zip and its receipt {split}.json (SHA-256, bytes, pictures). The synthetic source also writes
+Makes {split}.zip and its receipt {split}.json (SHA-256, bytes, images). The synthetic source also writes
 challenge_bbox_info.json, the hidden labels of its challenge, beside the zip.
 """
 
 from pathlib import Path
 
-from reid import cli
-from reid.errors import ReidError
-from reid.filenames import SPLITS
-from reid.files import write_json
+from reid.core import cli
+from reid.core.errors import ReidError
+from reid.core.files import write_json
+from reid.core.splits import SPLITS
 from reid.params import read_params
-from reid.soccernet import from_soccernet
-from reid.sources import check_zip, from_local
-from reid.synthetic import make_split
+from reid.sources.checks import check_zip
+from reid.sources.local import from_local
+from reid.sources.soccernet import from_soccernet
+from reid.synthetic.dataset import make_split
 
 
 def main(args):

@@ -1,15 +1,17 @@
 """Embed every thumbnail of one split with one model (float32, N x D; row i is row i of the index)."""
 
+import argparse
 from pathlib import Path
 
-from reid import cli
-from reid.embedding import embed, write_embeddings
-from reid.networks import load
-from reid.params import read_params
-from reid.thumbnails import open_store
+from reid.core import cli
+from reid.data.thumbnails import open_store
+from reid.models.checkpoint import load
+from reid.models.embedding import embed
+from reid.params.reading import read_params
+from reid.retrieval.embeddings import write_embeddings
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     params = read_params(args.params).embed
     write_embeddings(args.out, embed(load(args.checkpoint), open_store(args.thumbnails), params))
 

@@ -6,18 +6,19 @@ scores of slices of them, and a histogram of their AP (CSV).
 
 from pathlib import Path
 
-from reid import cli
-from reid.cli import log
-from reid.distances import read_distances
-from reid.files import write_csv, write_json
-from reid.index import read_index
-from reid.intervals import action_codes, mean_intervals, resample
-from reid.metrics import cmc, precision_histogram, rank, score
-from reid.params import read_params
-from reid.queries import INDEX_COLUMNS, query_table, write_queries
-from reid.ranking import scored_rows
-from reid.slices import slice_scores
-from reid.tables import values
+from reid.core import cli
+from reid.core.cli import log
+from reid.core.files import write_csv, write_json
+from reid.core.tables import values
+from reid.data.index import read_index
+from reid.evaluation.intervals import action_codes, mean_intervals, resample
+from reid.evaluation.matches import scored_rows
+from reid.evaluation.queries import INDEX_COLUMNS, query_table, write_queries
+from reid.evaluation.slices import slice_scores
+from reid.params.reading import read_params
+from reid.ranking.distances import read_distances
+from reid.retrieval.metrics import ap_histogram, cmc, score
+from reid.retrieval.order import rank
 
 
 def main(args):
@@ -26,28 +27,28 @@ def main(args):
     ranked = rank(read_distances(args.distances))
     match, gallery_row, query_row = scored_rows(ranked, table, args.distances)
     queries = query_table(match, ranked.start, gallery_row, query_row, table)
-    found, split = score(match, ranked.start, params.evaluate.ranks), about["split"]
+    metrics, split = score(match, ranked.start, params.evaluate.ranks), about["split"]
 
     action, actions = action_codes(values(queries, "action_idx"))
     weights = resample(actions, params.evaluate.resamples, params.evaluate.seed)
-    first, precision = values(queries, "first_right"), values(queries, "AP")
+    first, ap = values(queries, "first_match_rank"), values(queries, "AP")
     scores = {f"rank-{k}": first <= k for k in params.evaluate.ranks}
-    scores = {"mAP": precision, **scores, "mINP": values(queries, "INP")}
-    found |= {"actions": actions, "interval": mean_intervals(action, scores, weights)}
+    scores = {"mAP": ap, **scores, "mINP": values(queries, "INP")}
+    metrics |= {"actions": actions, "interval": mean_intervals(action, scores, weights)}
 
     trained_on = split in params.train.splits
     if trained_on:
-        log.warning("%s was trained on (train.splits): its scores are no result", split)
-        found = {"trained_on": True, "of_training_data": found}
-    write_json(args.out, {"split": split, **found})
+        log.warning("%s was trained on (train.splits): its score is not a valid result", split)
+        metrics = {"trained_on": True, "of_training_data": metrics}
+    write_json(args.out, {"split": split, **metrics})
     write_csv(args.cmc, ["rank", "share"], enumerate(cmc(match, ranked.start, args.length).tolist(), start=1))
     if args.queries:
         write_queries(args.queries, queries, split, trained_on)
     if args.slices:
         rows = slice_scores(queries, action, weights)
         write_csv(args.slices, rows[0], (row.values() for row in rows))
-    if args.precision:
-        write_csv(args.precision, ["AP", "queries", "share"], precision_histogram(precision))
+    if args.ap:
+        write_csv(args.ap, ["AP", "queries", "share"], ap_histogram(ap))
 
 
 if __name__ == "__main__":
@@ -59,6 +60,6 @@ if __name__ == "__main__":
     parser.add_argument("--length", type=int, default=20, help="last rank of the CMC curve")
     parser.add_argument("--queries", type=Path, help="the table of all queries to make (Parquet)")
     parser.add_argument("--slices", type=Path, help="the scores of slices to make (CSV)")
-    parser.add_argument("--precision", type=Path, help="the histogram of AP to make (CSV)")
+    parser.add_argument("--ap", type=Path, help="the histogram of AP to make (CSV)")
     parser.add_argument("--params", default="params.yaml")
     cli.run(main, parser)

@@ -1,4 +1,4 @@
-"""Draw the scores of a labelled split, and the queries that it got most wrong with what was taken for them.
+"""Draw the scores of a labelled split, and its queries of lowest AP with what was ranked first for them.
 
 The scores: headline numbers with their intervals beside chance, CMC curve, AP of the queries, mAP of slices.
 """
@@ -7,23 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from reid import cli
-from reid.distances import read_distances
-from reid.errors import ReidError
-from reid.index import read_index
-from reid.metrics import average_precision, rank
-from reid.queries import read_queries
-from reid.ranking import scored_rows
-from reid.scorecard import draw_scores, read_cmc, read_scores, read_slices
-from reid.tables import values
-from reid.thumbnails import open_store
-from reid.worst import ranked_boxes, worst_queries, worst_sheet
+from reid.core import cli
+from reid.core.errors import ReidError
+from reid.core.tables import values
+from reid.data.index import read_index
+from reid.data.thumbnails import open_store
+from reid.evaluation.matches import scored_rows
+from reid.evaluation.queries import read_queries
+from reid.ranking.boxes import BOX_COLUMNS
+from reid.ranking.distances import read_distances
+from reid.reports.scorecard import draw_scores, read_cmc, read_scores, read_slices
+from reid.reports.worst import worst_answers, worst_sheet
+from reid.retrieval.metrics import average_precision
+from reid.retrieval.order import rank
 
 
 def main(args):
     queries, about = read_queries(args.queries, args.queries)
-    split, trained_on, found = read_scores(args.metrics)
-    table, of_index = read_index(args.index, ["role", "bbox_idx", "action_idx", "person_uid"])
+    split, trained_on, scores = read_scores(args.metrics)
+    table, of_index = read_index(args.index, BOX_COLUMNS)
     for path, other in ((args.queries, about["split"]), (args.index, of_index["split"])):
         if other != split:
             raise ReidError(f"{path}: is of {other}, but {args.metrics} is of {split}")
@@ -31,17 +33,13 @@ def main(args):
     store, pairs = open_store(args.thumbnails, len(table)), read_distances(args.distances)
     ranked = rank(pairs)
     match, gallery_row, query_row = scored_rows(ranked, table, args.distances)
-    precision = values(queries, "AP")
-    if trained_on != about["trained_on"] or not np.array_equal(precision, average_precision(match, ranked.start)):
+    ap = values(queries, "AP")
+    if trained_on != about["trained_on"] or not np.array_equal(ap, average_precision(match, ranked.start)):
         raise ReidError(f"{args.queries}: are not the scores of {args.distances}; run scripts/evaluate.py again")
 
-    draw_scores(args.scores, split, trained_on, found, cmc, precision, slices)
-    chosen = worst_queries(precision, values(queries, "action_idx"))
-    worst = [
-        (queries.slice(i, 1).to_pylist()[0], int(query_row[i]), ranked_boxes(ranked, match, gallery_row, pairs, i))
-        for i in chosen
-    ]
-    worst_sheet(args.worst, split, trained_on, worst, len(queries), store)
+    draw_scores(args.scores, split, trained_on, scores, cmc, ap, slices)
+    answers = worst_answers(queries, ranked, match, gallery_row, query_row, pairs)
+    worst_sheet(args.worst, split, trained_on, answers, len(queries), store)
 
 
 if __name__ == "__main__":

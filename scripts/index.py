@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from reid import cli
-from reid.errors import ReidError
-from reid.filenames import SPLITS
-from reid.files import read_json, sha256
-from reid.index import build_index, write_index
+from reid.core import cli
+from reid.core.errors import ReidError
+from reid.core.files import read_json, sha256
+from reid.core.splits import SPLITS
+from reid.data.index import build_index, write_index
 
 
 def main(args):

@@ -6,24 +6,20 @@
 
 from pathlib import Path
 
-from reid import cli
-from reid.distances import read_embeddings
-from reid.embedding_map import COLUMNS, LARGEST, draw_map, project, rows_of_actions, rows_of_game
-from reid.errors import ReidError
-from reid.index import read_index
-from reid.thumbnails import open_store
+from reid.core import cli
+from reid.core.errors import ReidError
+from reid.data.index import read_index
+from reid.data.thumbnails import open_store
+from reid.reports.embedding_map import COLUMNS, LARGEST, draw_map
+from reid.reports.projection import project
+from reid.reports.selection import rows_of_actions, rows_of_game
+from reid.retrieval.embeddings import read_embeddings
 
 
 def main(args):
     table, about = read_index(args.index, COLUMNS)
     store, embeddings = open_store(args.thumbnails, len(table)), read_embeddings(args.embeddings, len(table))
-    if args.game is None:
-        rows = rows_of_actions(table, args.action)
-        chosen = sorted(set(args.action))
-        name = f"actions {', '.join(map(str, chosen))}" if 1 < len(chosen) < 10 else f"{len(chosen)} actions"
-        name = f"action {chosen[0]}" if len(chosen) == 1 else name
-    else:
-        rows, name = rows_of_game(table, args.game)
+    rows, name = rows_of_actions(table, args.action) if args.game is None else rows_of_game(table, args.game)
     if len(rows) > LARGEST:
         raise ReidError(f"{len(rows)} boxes are too many to be seen, {LARGEST} the most; name fewer with --action")
     title = f"{about['split']}: {name}, {len(rows)} boxes"
@@ -35,9 +31,9 @@ if __name__ == "__main__":
     parser.add_argument("--index", required=True, type=Path)
     parser.add_argument("--thumbnails", required=True, type=Path)
     parser.add_argument("--embeddings", required=True, type=Path)
-    parser.add_argument("--out", required=True, type=Path, help="the picture to make (PNG)")
+    parser.add_argument("--out", required=True, type=Path, help="the image to make (PNG)")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--action", type=int, nargs="+", metavar="ACTION_IDX")
     which.add_argument("--game", metavar="NAME", help="or a part of its name that no other game has")
-    parser.add_argument("--seed", type=int, default=0, help="of what is left to chance (more than 60 boxes)")
+    parser.add_argument("--seed", type=int, default=0, help="of what is random (more than 60 boxes)")
     cli.run(main, parser)

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from reid import cli
-from reid.distances import read_distances
-from reid.index import read_index
-from reid.metrics import rank
-from reid.ranking import BOX_COLUMNS, write_ranking
+from reid.core import cli
+from reid.data.index import read_index
+from reid.ranking.boxes import BOX_COLUMNS
+from reid.ranking.distances import read_distances
+from reid.ranking.ranking_file import write_ranking
+from reid.retrieval.order import rank
 
 
 def main(args):

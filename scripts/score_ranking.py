@@ -3,21 +3,23 @@
 import json
 from pathlib import Path
 
-from reid import cli
-from reid.errors import ReidError
-from reid.metrics import score
-from reid.ranking import check, matches, read_boxes, read_ranking
+from reid.core import cli
+from reid.core.errors import ReidError
+from reid.evaluation.matches import scored_rows
+from reid.ranking.boxes import read_boxes
+from reid.ranking.ranking_file import check_ranking, read_ranking
+from reid.retrieval.metrics import score
 
 
 def main(args):
     if min(args.ranks) < 1:
         raise ReidError(f"--ranks {min(args.ranks)}: the first rank is 1")
     boxes = read_boxes(args.labels)
-    if not boxes.labelled:
+    if boxes["person_uid"].null_count:
         raise ReidError(f"{args.labels}: has no labels (the challenge's are hidden); use scripts/check_ranking.py")
-    ranking = read_ranking(args.ranking)
-    check(ranking, boxes, args.ranking)
-    print(json.dumps(score(*matches(ranking, boxes), args.ranks), indent=2))
+    ranked = check_ranking(read_ranking(args.ranking), boxes, args.ranking)
+    match, *_ = scored_rows(ranked, boxes, args.ranking)
+    print(json.dumps(score(match, ranked.start, args.ranks), indent=2))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Make the thumbnail store of one split: every picture of its zip decoded and resized once (uint8, N x H x W x 3)."""
+"""Make the thumbnail store of one split: every image of its zip decoded and resized once (uint8, N x H x W x 3)."""
 
 from pathlib import Path
 
-from reid import cli
-from reid.index import read_index
+from reid.core import cli
+from reid.data.index import read_index
+from reid.data.thumbnails import build_store
 from reid.params import read_params
-from reid.thumbnails import build_store
 
 
 def main(args):

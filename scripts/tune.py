@@ -1,5 +1,5 @@
-"""Choose the distances section of params.yaml by the mAP of valid: metric, query expansion, re-ranking, division among
-the queries, weights of the models. Prints what was tried and the section; --write puts it into the file.
+"""Choose the distances section of params.yaml by the mAP of valid: metric, query expansion, re-ranking, assignment of
+boxes to queries, weights of the models. Prints what was tried and the section; --write puts it into the file.
 """
 
 import json
@@ -7,15 +7,19 @@ from pathlib import Path
 
 import yaml
 
-from reid import cli
-from reid.actions import group_actions
-from reid.distances import action_distances, read_embeddings
-from reid.errors import ReidError
-from reid.index import read_index
-from reid.metrics import precision_of_actions
-from reid.params import read_params
-from reid.tables import column
-from reid.tuning import LEAST_GAIN, tune, write_section
+from reid.core import cli
+from reid.core.errors import ReidError
+from reid.core.tables import column
+from reid.data.actions import group_actions
+from reid.data.index import read_index
+from reid.params.reading import read_params
+from reid.params.registries import POSTPROCESSING
+from reid.params.rewriting import write_section
+from reid.params.schema import parts
+from reid.ranking.distances import action_distances
+from reid.ranking.tuning import LEAST_GAIN, STEPS, changed, tune
+from reid.retrieval.embeddings import read_embeddings
+from reid.retrieval.metrics import ap_of_actions
 
 
 def main(args):
@@ -28,8 +32,12 @@ def main(args):
     paths = {path.parent.name: path for path in args.embeddings}
     if len(paths) < len(args.embeddings):
         raise ReidError("--embeddings: the folder of each file must bear the name of its model, each another one")
-    if args.write and not set(paths) <= set(params.models):
-        raise ReidError(f"--write: {args.params} has the models {', '.join(params.models)}, not {', '.join(paths)}")
+    names = [*params.models, *params.external_models]
+    if args.write and not set(paths) <= set(names):
+        raise ReidError(f"--write: {args.params} has the models {', '.join(names)}, not {', '.join(paths)}")
+    for name in parts(params.distances.postprocessing, POSTPROCESSING):
+        if not any(name in steps for steps in STEPS.values()):
+            cli.log.warning("distances.postprocessing.%s: is not among what is tried here, and is left out", name)
     embeddings = {name: read_embeddings(path, len(table)) for name, path in paths.items()}
     actions, person = group_actions(table), column(table, "person_uid")
 
@@ -37,21 +45,20 @@ def main(args):
     if set(paths) == set(weights):
         chosen = [embeddings[name] for name in weights]
         distances = action_distances(chosen, actions, params.distances, list(weights.values()))
-        now = precision_of_actions(actions, person)(distances).mean()
+        now = ap_of_actions(actions, person)(distances).mean()
         print(f"mAP with {args.params} as it is: {now:.4f}\n")
     section, tried, score = tune(embeddings, actions, person)
-    if section.models is None and set(paths) != set(params.models):
-        section = section.model_copy(update={"models": dict.fromkeys(paths, 1.0)})
-    print(f"{'part':<12}{'without':<9}{'with':<8}{'':<6}best candidate")
+    if "models" not in section and set(paths) != set(names):
+        section = changed(section, "models", dict.fromkeys(paths, 1.0))
+    print(f"{'part':<17}{'without':<9}{'with':<8}{'':<6}best candidate")
     for part, without, best, with_it, kept in tried:
-        best = best if isinstance(best, str | dict) else best.model_dump()
-        print(f"{part:<12}{without:<9.4f}{with_it:<8.4f}{'kept' if kept else '':<6}{json.dumps(best)}")
+        print(f"{part:<17}{without:<9.4f}{with_it:<8.4f}{'kept' if kept else '':<6}{json.dumps(best)}")
     print(f"\nmAP with the section below: {score:.4f}\n")
-    print(yaml.safe_dump({"distances": section.model_dump()}, sort_keys=False, default_flow_style=None), end="")
+    print(yaml.safe_dump({"distances": section}, sort_keys=False, default_flow_style=None), end="")
     if args.write and now >= score + LEAST_GAIN:
         cli.log.warning("%s: left as it is, for what it has is better", args.params)
     elif args.write:
-        write_section(args.params, section)
+        write_section(args.params, "distances", section)
 
 
 if __name__ == "__main__":

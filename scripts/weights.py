@@ -1,24 +1,26 @@
 """Fetch the weights that one model of params.yaml starts from, and keep those that fit (none, if from scratch)."""
 
+import argparse
 from pathlib import Path
 
-from reid import cli, weights
-from reid.cli import log
-from reid.params import model_params, read_params
+from reid.core import cli
+from reid.core.cli import log
+from reid.models.pretrained import find_init, write_init
+from reid.params.reading import model_params, read_params
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
     model = model_params(read_params(args.params), args.model)
     if model.network.weights is None:
-        weights.write_start(args.out, None, {"name": None})
+        write_init(args.out, None, {"name": None})
         return
-    found, about = weights.start(model)
-    log.info("%s: %d arrays fit, %.1f %% of the backbone", model.network.weights, len(found.arrays), 100 * found.share)
-    for name in found.missing:
+    match, about = find_init(model)
+    log.info("%s: %d arrays fit, %.1f %% of the backbone", model.network.weights, len(match.arrays), 100 * match.share)
+    for name in match.missing:
         log.info("starts at random: %s", name)
-    for name, why in found.left_out:
+    for name, why in match.left_out:
         log.info("left out: %s (%s)", name, why)
-    weights.write_start(args.out, found, about)
+    write_init(args.out, match, about)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
 """The demonstration learns: a fresh clone's parameters, from synthetic matches to the scores of valid and test."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from reid.actions import group_actions
-from reid.distances import action_distances
-from reid.embedding import embed
-from reid.index import build_index
-from reid.metrics import Pairs, rank, score
+from builders import ROOT
+from reid.core.splits import SCORED
+from reid.core.tables import column
+from reid.data.actions import group_actions
+from reid.data.index import build_index
+from reid.data.thumbnails import build_store, open_store
+from reid.models.embedding import embed
 from reid.params import read_params
-from reid.synthetic import make_split
-from reid.tables import column
-from reid.thumbnails import build_store, open_store
-from reid.training import train
-from reid.trainset import Pictures, select_people
-
-ROOT = Path(__file__).resolve().parents[1]
-SCORED = ("valid", "test")  # either alone has too few queries for rank-1
+from reid.ranking.distances import action_distances
+from reid.retrieval.metrics import score
+from reid.retrieval.order import Pairs, rank
+from reid.synthetic.dataset import make_split
+from reid.training.dataset import Images, select_identities
+from reid.training.train import train
 
 
 @pytest.mark.slow
@@ -50,12 +48,13 @@ def test_training_doubles_chance_and_beats_the_untrained_network(tmp_path):
 
     def learned(epochs):
         changed = model.model_copy(update={"epochs": epochs})
-        people = select_people([tables["train"]], changed.subset)
-        network = train(people, Pictures([stores["train"]]), changed, progress=False).chosen
+        identities = select_identities([tables["train"]], changed.subset)
+        network = train(identities, Images([stores["train"]]), changed, progress=False).selected
         return [scored_on(split, network) for split in SCORED]
 
     untrained, trained = learned(0), learned(model.epochs)
     for before, after in zip(untrained, trained, strict=True):
         assert after["mAP"] >= 2 * after["chance"]["mAP"], name
         assert after["mAP"] > before["mAP"] + 0.1, name
+    # either split alone has too few queries for rank-1
     assert np.mean([s["rank-1"] for s in trained]) > np.mean([s["rank-1"] for s in untrained]) + 0.1, name

@@ -10,7 +10,7 @@
 rule download:
     """The zip of one split, checked; see `download.source`."""
     input:
-        code=engine.code("download"),
+        code=engine.code("download", "core", "raw", "params", "sources", "synthetic"),
     output:
         zip="data/raw/{split}.zip",
         receipt="data/raw/{split}.json",
@@ -31,7 +31,7 @@ rule download:
 rule index:
     """The Parquet index of one split, from its zip's directory, every name checked."""
     input:
-        code=engine.code("index"),
+        code=engine.code("index", "core", "raw", "data"),
         zip=rules.download.output.zip,
         receipt=rules.download.output.receipt,
     output:
@@ -48,9 +48,9 @@ rule index:
 
 
 rule thumbnails:
-    """All pictures of one split, decoded and resized once."""
+    """All images of one split, decoded and resized once."""
     input:
-        code=engine.code("thumbnails"),
+        code=engine.code("thumbnails", "core", "raw", "data", "params"),
         zip=rules.download.output.zip,
         index=rules.index.output,
     output:
@@ -72,9 +72,9 @@ rule thumbnails:
 rule describe:
     """Statistics of the data beside the published counts, as tables and plots, and a contact sheet."""
     input:
-        code=engine.code("describe"),
-        index=expand(rules.index.output, split=engine.SPLITS),
-        thumbnails=expand(rules.thumbnails.output, split=engine.SPLITS),
+        code=engine.code("describe", "core", "raw", "data", "reports"),
+        index=expand(rules.index.output, split=SPLITS),
+        thumbnails=expand(rules.thumbnails.output, split=SPLITS),
     output:
         json=report(
             "results/description/statistics.json",
@@ -96,7 +96,7 @@ rule describe:
                 category="1. Data",
                 labels={"what": name.replace("_", " ")},
             )
-            for name in ["boxes_per_action", "classes", "pictures_per_person", "sizes"]
+            for name in ["boxes_per_action", "classes", "images_per_identity", "sizes"]
         ],
     log:
         "logs/describe.log",

@@ -1,4 +1,4 @@
-# Pages and pictures to look at.
+# Pages and figures to look at.
 #
 # INPUTS   data/index/{split}.parquet, data/thumbnails/{split}.npy, results/distances/{split}.parquet, what evaluate
 #          and train wrote; params.yaml: train
@@ -7,21 +7,33 @@
 #          results/figures/{model}-training.svg              loss, learning rate and valid mAP
 
 
+from reid.page.parts import NAMES
+
+
 rule browse:
     """A page of one split's rankings that opens from disk."""
     input:
-        code=engine.code("browse"),
-        templates=engine.templates("browse"),
+        code=engine.code(
+            "browse",
+            "core",
+            "raw",
+            "data",
+            "params",
+            "retrieval",
+            "ranking",
+            "evaluation",
+            "page",
+        ),
         index=rules.index.output,
         thumbnails=rules.thumbnails.output,
         distances=rules.distances.output,
     output:
         page="results/browse/{split}.html",
-        parts=expand("results/browse/{{split}}/{part}.js", part=engine.PARTS),
+        parts=expand("results/browse/{{split}}/{part}", part=NAMES),
     log:
         "logs/browse/{split}.log",
     wildcard_constraints:
-        split="valid|test|challenge",
+        split=engine.names(RANKED),
     conda:
         "../../envs/environment.yaml"
     threads: CORES
@@ -37,7 +49,17 @@ rule browse:
 rule figures:
     """The scores of one labelled split in one figure, and its worst queries."""
     input:
-        code=engine.code("figures"),
+        code=engine.code(
+            "figures",
+            "core",
+            "raw",
+            "data",
+            "params",
+            "retrieval",
+            "ranking",
+            "evaluation",
+            "reports",
+        ),
         index=rules.index.output,
         thumbnails=rules.thumbnails.output,
         distances=rules.distances.output,
@@ -61,7 +83,7 @@ rule figures:
     log:
         "logs/figures/{split}.log",
     wildcard_constraints:
-        split="valid|test",
+        split=engine.names(SCORED),
     conda:
         "../../envs/environment.yaml"
     message:
@@ -75,7 +97,7 @@ rule figures:
 rule curves:
     """How one model was trained."""
     input:
-        code=engine.code("curves"),
+        code=engine.code("curves", "core", "reports"),
         loss=rules.train.output.loss,
         learning_rate=rules.train.output.learning_rate,
         valid=rules.train.output.valid,

@@ -11,9 +11,20 @@
 rule distances:
     """Distances between each query and the gallery boxes of its action, averaged over models."""
     input:
-        code=engine.code("distances"),
+        code=engine.code(
+            "distances",
+            "core",
+            "raw",
+            "data",
+            "params",
+            "retrieval",
+            "ranking",
+            extended=True,
+        ),
         index=rules.index.output,
-        embeddings=expand(rules.embed.output, model=PARAMS.fused(), allow_missing=True),
+        embeddings=expand(
+            "results/embeddings/{model}/{{split}}.npy", model=PARAMS.fused()
+        ),
     output:
         "results/distances/{split}.parquet",
     log:
@@ -31,7 +42,16 @@ rule distances:
 rule evaluate:
     """Scores of one labelled split with their intervals and chance level, and every query's own."""
     input:
-        code=engine.code("evaluate"),
+        code=engine.code(
+            "evaluate",
+            "core",
+            "raw",
+            "data",
+            "params",
+            "retrieval",
+            "ranking",
+            "evaluation",
+        ),
         index=rules.index.output,
         distances=rules.distances.output,
     output:
@@ -49,11 +69,11 @@ rule evaluate:
             category="3. Scores",
             labels={"split": "{split}", "what": "slices (CSV)"},
         ),
-        precision="results/plots/precision/{split}.csv",
+        ap="results/plots/ap/{split}.csv",
     log:
         "logs/evaluate/{split}.log",
     wildcard_constraints:
-        split="valid|test",
+        split=engine.names(SCORED),
     conda:
         "../../envs/environment.yaml"
     params:
@@ -64,13 +84,15 @@ rule evaluate:
     shell:
         "python scripts/evaluate.py --index {input.index} --distances {input.distances}"
         " --out {output.metrics} --queries {output.queries} --cmc {output.cmc} --slices {output.slices}"
-        " --precision {output.precision} --log {log}"
+        " --ap {output.ap} --log {log}"
 
 
 rule rank:
     """The ranking JSON of one split, checked before it is there."""
     input:
-        code=engine.code("rank"),
+        code=engine.code(
+            "rank", "core", "raw", "data", "params", "retrieval", "ranking"
+        ),
         index=rules.index.output,
         distances=rules.distances.output,
     output:
@@ -78,7 +100,7 @@ rule rank:
     log:
         "logs/rank/{split}.log",
     wildcard_constraints:
-        split="valid|test|challenge",
+        split=engine.names(RANKED),
     conda:
         "../../envs/environment.yaml"
     message:

@@ -1,0 +1,194 @@
+"""The thumbnail store: every image of a split decoded and resized once, as one memory-mapped array.
+
+uint8, N x H x W x 3 (RGB), row i is row i of the index.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from reid.core.errors import ReidError, summarise
+from reid.core.files import replacing
+from reid.core.imagenet import MEAN_COLOUR
+from reid.core.parallel import ordered_map
+from reid.core.progress import bar
+from reid.raw.archive import image_size, read_member
+
+INTERPOLATION = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,  # Pillow widens the filter when it shrinks: antialiased, as the kit does
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_CHUNK = 64  # images per task: small enough to share work evenly, large enough that handing over costs nothing
+
+
+def _fitted(image: Image.Image, height: int, width: int, method: Image.Resampling, fit: str) -> Image.Image:
+    """An image of another size, stretched or padded to this one."""
+    if fit == "stretch":
+        return image.resize((width, height), method)
+    if image.height * width >= image.width * height:  # a narrower shape
+        inner = max(1, round(image.width * height / image.height)), height
+    else:
+        inner = width, max(1, round(image.height * width / image.width))
+    padded = Image.new("RGB", (width, height), MEAN_COLOUR)
+    padded.paste(image.resize(inner, method), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return padded
+
+
+def decode(
+    content: bytes,
+    height: int,
+    width: int,
+    size: tuple[int, int],
+    interpolation: str = "bilinear",
+    fit: str = "stretch",
+) -> np.ndarray:
+    """Decode one image and resize it.
+
+    Args:
+        content: bytes of the PNG.
+        height, width: of the result, pixels.
+        size: (height, width) that the image must have.
+        interpolation: a key of :data:`INTERPOLATION`.
+        fit: ``"stretch"``, or ``"pad"``: keep height : width, centred on :data:`reid.core.imagenet.MEAN_COLOUR`.
+
+    Returns:
+        uint8 array, height x width x 3
+
+    Raises:
+        ValueError: it does not decode, or has another size.
+    """
+    actual = image_size(content)
+    if actual != size:
+        raise ValueError(f"it is {actual[0]}x{actual[1]}, but its name says {size[0]}x{size[1]} (height x width)")
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
+            image = opened.convert("RGB")
+    except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and more for damaged chunks
+        raise ValueError(f"it does not decode ({error})") from error
+    if image.size != (width, height):
+        image = _fitted(image, height, width, INTERPOLATION[interpolation], fit)
+    return np.asarray(image)
+
+
+class _Task(NamedTuple):
+    """Some rows of the index, to be decoded into the store."""
+
+    zip_path: Path | str
+    store_path: Path
+    rows: list[tuple]  # member, offset, packed, size, method, crc, height, width
+    position: int  # in the store, bytes
+    height: int
+    width: int
+    interpolation: str
+    fit: str
+
+
+def _decode_rows(task: _Task) -> tuple[int, list[str]]:
+    """Decode some rows of the index and write them into the store.
+
+    Writes by position and not through a memory map, so that the process does not grow with the file.
+    """
+    problems = []
+    source = os.open(task.zip_path, os.O_RDONLY)
+    target = os.open(task.store_path, os.O_WRONLY)
+    try:
+        block = np.zeros((len(task.rows), task.height, task.width, 3), np.uint8)
+        for i, (member, offset, packed, size, method, crc, height, width) in enumerate(task.rows):
+            try:
+                content = read_member(source, offset, packed, size, method, crc)
+                block[i] = decode(content, task.height, task.width, (height, width), task.interpolation, task.fit)
+            except ValueError as error:
+                problems.append(f"{task.zip_path}: {member}: {error}")
+        data = block.data.cast("B")
+        position = task.position
+        while len(data):
+            written = os.pwrite(target, data, position)
+            data, position = data[written:], position + written
+    finally:
+        os.close(source)
+        os.close(target)
+    return len(task.rows), problems
+
+
+def build_store(
+    zip_path: Path | str,
+    table: Any,
+    path: Path | str,
+    height: int,
+    width: int,
+    interpolation: str,
+    workers: int,
+    progress: bool = True,
+    fit: str = "stretch",
+) -> None:
+    """Decode and resize all images of a split.
+
+    Args:
+        zip_path: the zip that the index describes.
+        table: the index (pyarrow.Table).
+        path: the ``.npy`` file to make.
+        height, width: of every thumbnail, pixels.
+        interpolation: a key of :data:`INTERPOLATION`.
+        workers: number of processes; memory does not depend on the number of images.
+        progress: whether to show a progress bar.
+        fit: as for :func:`decode`.
+
+    Raises:
+        ReidError: the zip is missing; images that do not decode, whose CRC is wrong or whose size is not the one in
+            their name, all in one message with zip and member.
+    """
+    names = ["member", "offset", "packed", "size", "method", "crc", "height", "width"]
+    count, shape = table.num_rows, (table.num_rows, height, width, 3)
+    problems: list[str] = []
+    if not os.access(zip_path, os.R_OK):
+        raise ReidError(f"{zip_path}: is missing or cannot be read")
+    with replacing(path) as partial:
+        with open(partial, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            header = file.tell()
+            file.truncate(header + count * height * width * 3)
+
+        def tasks() -> Iterator[_Task]:
+            for start in range(0, count, _CHUNK):
+                part = table.slice(start, _CHUNK).select(names).to_pydict()
+                rows = list(zip(*(part[name] for name in names), strict=True))
+                position = header + start * height * width * 3
+                yield _Task(zip_path, partial, rows, position, height, width, interpolation, fit)
+
+        with bar(count, os.path.basename(path), "image", progress) as done:
+            for number, failed in ordered_map(_decode_rows, tasks(), workers):
+                problems += failed
+                done.update(number)
+        if problems:
+            raise ReidError(summarise(problems, "images that cannot be used") + "\nFetch or pack the zip again.")
+
+
+def open_store(path: Path | str, rows: int | None = None) -> np.ndarray:
+    """Map a store into memory.
+
+    Args:
+        path: a file written by :func:`build_store`.
+        rows: how many rows it must have (those of its index).
+
+    Returns:
+        uint8 memory map, N x H x W x 3, read-only
+
+    Raises:
+        ReidError: the file is missing, is no store, or has another number of rows.
+    """
+    try:
+        store = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
+        raise ReidError(f"{path}: is not a thumbnail store ({error}); make it with scripts/thumbnails.py") from error
+    if store.dtype != np.uint8 or store.ndim != 4 or store.shape[3] != 3:
+        raise ReidError(f"{path}: is not a thumbnail store (uint8 N x H x W x 3), but {store.dtype} {store.shape}")
+    if rows is not None and len(store) != rows:
+        raise ReidError(f"{path}: has {len(store)} rows and its index {rows}; make both again from the same zip")
+    return store

@@ -1,0 +1,178 @@
+"""Backbones without their classifier: of torchvision, timm, OSNet and extensions."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from reid.core.errors import ReidError
+from reid.core.imagenet import MEAN, STD
+from reid.models.osnet import osnet
+from reid.models.poolings import GeM
+from reid.params import backbones as catalogue
+from reid.params import extensions
+from reid.params.network import Network
+from reid.params.registries import BACKBONES, POOLINGS
+
+_HEADS = ("fc", "classifier", "heads", "head")  # what torchvision's networks call their classifier
+
+
+class Backbone(NamedTuple):
+    """What :func:`build` makes.
+
+    ``network`` takes normalised images, float32, B x 3 x height x width, and ``pooling`` what it gives, to B x D or
+    B x D x 1 x 1; ``mean`` and ``std`` are those that the images are normalised with, per channel (RGB in [0, 1]).
+    """
+
+    network: nn.Module
+    pooling: nn.Module
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+def build(params: Network, size: tuple[int, int]) -> Backbone:
+    """Build the backbone and pooling that a model names, with random weights.
+
+    An extension's backbone is built with ``builder(params, size)``, where ``params`` is its section, and gives a map,
+    B x C x h x w, vectors, B x D, or tokens, B x N x D. An extension's pooling is built with ``builder(params)`` and
+    takes a map to B x D or B x D x 1 x 1.
+
+    Args:
+        params: with the open places filled (reid.params.schema.section_class).
+        size: (height, width) of its input, pixels.
+
+    Raises:
+        ReidError: there is no such backbone, it cannot be built, or does not go with this pooling, stride or size.
+    """
+    if problem := catalogue.problem(params.backbone_name):
+        raise ReidError(f"network.backbone: {problem}")
+    source, name = catalogue.resolve(params.backbone_name) or ("", "")
+    resnet = source == "torchvision" and name.startswith(("resnet", "resnext", "wide_resnet"))
+    if params.last_stride == 1 and not resnet:
+        raise ReidError(f"network.last_stride: is 2 for {params.backbone_name}; only torchvision's ResNets can have 1")
+    if source == "extension":
+        return Backbone(_of_extension(name, params, size), _pooling(params), MEAN, STD)
+    if source == "timm":
+        return _timm(name, params, size)
+    network = osnet(name) if source == "osnet" else _torchvision(name, params)
+    _set_pooling(network, "pool" if source == "osnet" else "avgpool", params)
+    return Backbone(network, nn.Identity(), MEAN, STD)
+
+
+def _of_extension(name: str, params: Network, size: tuple[int, int]) -> nn.Module:
+    builder = BACKBONES.builder(name)
+    with extensions.named(builder, f"network.backbone: {name}"):
+        network = builder(params.backbone, size)
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"its builder gives a {type(network).__name__}, not a torch.nn.Module")
+    return network
+
+
+def _pooling(params: Network) -> nn.Module:
+    """The module of POOLINGS that the parameters name."""
+    kind = params.pooling.kind
+    builder = POOLINGS.builder(kind)
+    with extensions.named(builder, f"network.pooling: {kind}"):
+        pooling = builder(params.pooling)
+        if not isinstance(pooling, nn.Module):
+            raise TypeError(f"its builder gives a {type(pooling).__name__}, not a torch.nn.Module")
+    return pooling
+
+
+def _set_pooling(network: nn.Module, place: str, params: Network) -> None:
+    """Give a network of torchvision or OSNet another pooling at ``place``, if one is asked for."""
+    kind, backbone = params.pooling.kind, params.backbone_name
+    transformer = hasattr(network, "class_token")
+    if kind in ("average", "token"):  # which the network has itself, or has not
+        if (kind == "token") != transformer:
+            right = "token" if transformer else " or ".join(name for name in POOLINGS if name != "token")
+            raise ReidError(f"network.pooling: must be {right} for {backbone}")
+        return
+    old = getattr(network, place, None)
+    if not isinstance(old, nn.AdaptiveAvgPool2d) or old.output_size not in (1, (1, 1)):
+        raise ReidError(f"network.pooling: {backbone} has no pooling that {kind} could replace")
+    new = _pooling(params)
+    # what follows may want B x C x 1 x 1, which an extension's need not give
+    whole = new if isinstance(new, GeM) else nn.Sequential(new, nn.Flatten(1), nn.Unflatten(1, (-1, 1, 1)))
+    setattr(network, place, whole)
+
+
+def _torchvision(name: str, params: Network) -> nn.Module:
+    import torchvision
+
+    extra: dict[str, bool] = {}
+    if name in ("googlenet", "inception_v3"):
+        # a second output, which only classification uses; their weights want images normalised in another way
+        extra = {"aux_logits": False, "init_weights": True, "transform_input": True}
+    network = torchvision.models.get_model(name, weights=None, **extra)
+    head = next((head for head in _HEADS if hasattr(network, head)), None)
+    if head is None or not _drop_last_linear(network, head):
+        raise ReidError(f"network.backbone: {name} has no linear classifier to take off; choose another")
+    if params.last_stride == 1:
+        for module in network.layer4[0].modules():
+            if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+                module.stride = (1, 1)
+    return network
+
+
+def _drop_last_linear(network: nn.Module, name: str) -> bool:
+    """Replace the last linear layer of ``network.name`` by nothing; False if there is none."""
+    parent, key = network, name
+    module = getattr(network, name)
+    while isinstance(module, nn.Sequential):
+        parent, key = module, list(module._modules)[-1]
+        module = getattr(parent, key)
+    if isinstance(module, nn.Linear):
+        setattr(parent, key, nn.Identity())
+        return True
+    return False
+
+
+def _timm(name: str, params: Network, size: tuple[int, int]) -> Backbone:
+    tag = f".{params.weights}" if params.weights in timm_tags(name) else ""
+    network = timm_network(name + tag, params, size)
+    about = network.pretrained_cfg
+    pooling = nn.Identity() if params.pooling.kind in _TIMM_POOLINGS else _pooling(params)
+    return Backbone(network, pooling, about.get("mean", MEAN), about.get("std", STD))
+
+
+_TIMM_POOLINGS = {"average": "avg", "token": "token"}  # which its networks have themselves
+
+
+def timm_network(name: str, params: Network, size: tuple[int, int], **more: Any) -> Any:
+    """A network of timm without its classifier, for images of ``size`` where its kind has a size.
+
+    Args:
+        name: there, a tag included.
+        params: of whose pooling it depends whether it pools.
+        size: (height, width), pixels.
+        more: for timm.create_model.
+
+    Returns:
+        torch.nn.Module
+
+    Raises:
+        ReidError: it does not take such images or such pooling.
+    """
+    import timm
+
+    kind = params.pooling.kind
+    options = {"num_classes": 0, "global_pool": _TIMM_POOLINGS.get(kind, ""), **more}
+    try:
+        try:
+            return timm.create_model(name, img_size=size, **options)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            return timm.create_model(name, **options)  # takes any size
+    except (TypeError, AssertionError, ValueError, KeyError) as error:
+        raise ReidError(
+            f"network.backbone: timm's {name}, pooling {kind}, images of {size[0]}x{size[1]}: {error}"
+        ) from error
+
+
+def timm_tags(name: str) -> list[str]:
+    """Names of the weights that timm has for a network."""
+    import timm
+
+    return [tag.partition(".")[2] for tag in timm.list_pretrained(f"{name}.*")]

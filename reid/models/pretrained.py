@@ -1,0 +1,240 @@
+"""Pretrained weights: by torchvision's or timm's name, or from a file; which of them fit, and which do not.
+
+The result is a safetensors file of the arrays that fit a model, under the names that they have in its
+:class:`reid.models.embedder.Embedder`: a tracked input of its training. From scratch it holds no array, and PyTorch,
+which takes seconds to import, is not needed to make it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import safetensors
+import safetensors.numpy
+
+from reid.core.errors import ReidError
+from reid.core.files import replacing, sha256
+from reid.params import backbones as catalogue
+from reid.params.model import Model
+from reid.params.network import Network
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from reid.models.embedder import Embedder
+
+ENOUGH = 0.9  # share of the backbone's parameters that must be found
+# what classifies in the networks of torchvision, timm and Torchreid: left over, and rightly so
+_CLASSIFIERS = ("fc", "classifier", "heads", "head", "head_dist", "aux1", "aux2", "AuxLogits", "last_linear")
+
+
+class Match(NamedTuple):
+    """Which arrays of a file a model takes.
+
+    ``arrays`` are by the model's names; ``missing`` are the model's names that start at random, ``left_out`` the
+    file's names that the model does not take, with the reason; ``share`` is how much of the backbone was found.
+    """
+
+    arrays: dict[str, torch.Tensor]
+    missing: list[str]
+    left_out: list[tuple[str, str]]
+    share: float
+
+
+def find_init(model: Model) -> tuple[Match, dict[str, str]]:
+    """The arrays that a model's training starts from.
+
+    Args:
+        model: its ``network.weights`` is not None.
+
+    Returns:
+        Match, dict: the second says where they come from
+
+    Raises:
+        ReidError: they cannot be had or read, or are of another network.
+    """
+    import torch
+
+    from reid.models.embedder import Embedder
+
+    size = model.input.height, model.input.width
+    torch.manual_seed(0)
+    embedder = Embedder(model.network, size)
+    weights, backbone = model.network.weights, model.network.backbone_name
+    assert weights is not None
+    if path := model.network.file():
+        state, about = _read_weights(Path(path)), {"file": Path(path).name, "sha256": sha256(path)}
+        state = _fit_places(embedder.backbone, state)
+    else:
+        state, about = _by_name(model.network, size), {"name": weights}
+    result = match(state, embedder)
+    left = sum(state[name].numel() for name, why in result.left_out if why != "classifier")
+    if result.share < ENOUGH or left > (1 - ENOUGH) * sum(value.numel() for value in state.values()):
+        first = f"{result.missing[0]} is not in it" if result.missing else "{} ({})".format(*result.left_out[0])
+        raise ReidError(
+            f"network.weights: {weights} is not of {backbone}: {100 * result.share:.0f} % of the "
+            f"backbone found, {len(result.missing)} arrays missing, {len(result.left_out)} left out; first {first}"
+        )
+    return result, about
+
+
+def match(state: dict[str, torch.Tensor], embedder: Embedder) -> Match:
+    """Find the place of each array of a file in a network.
+
+    Args:
+        state: by names of torchvision, timm, Torchreid, or of a checkpoint of ours.
+    """
+    own = embedder.state_dict()
+    arrays, left_out = {}, []
+    for name, value in state.items():
+        # the layer behind the pooling of the dev kit's ResNets (resnet50_fc512) is our projection
+        places = (name, f"backbone.{name}", re.sub(r"^fc\.(\d+\.)", r"projection.\1", name))
+        place = next((place for place in places if place in own), None)
+        if place is None:
+            part = name.split(".")[0]
+            left_out.append((name, "classifier" if part in _CLASSIFIERS else "not part of the network"))
+        elif own[place].shape != value.shape:
+            left_out.append((name, f"shape {list(value.shape)} instead of {list(own[place].shape)}"))
+        else:
+            arrays[place] = value.to(own[place].dtype)
+    backbone = {name: p.numel() for name, p in embedder.named_parameters() if name.startswith("backbone.")}
+    covered = sum(count for name, count in backbone.items() if name in arrays)
+    free = ("num_batches_tracked", "mean", "std")  # counters, and what a file of another project does not hold
+    missing = [name for name in own if name not in arrays and not name.endswith(free[0]) and name not in free[1:]]
+    return Match(arrays, missing, left_out, covered / max(1, sum(backbone.values())))
+
+
+def write_init(path: Path | str, result: Match | None, about: dict[str, Any]) -> None:
+    """Write the arrays that a training starts from.
+
+    Args:
+        path: the ``.safetensors`` file to make.
+        result: what :func:`find_init` gives; None for a training from scratch.
+        about: where they come from.
+    """
+    if result is None:
+        content = safetensors.numpy.save({}, {"init": json.dumps(about)})
+    else:
+        from safetensors.torch import save
+
+        arrays = {name: result.arrays[name].contiguous() for name in sorted(result.arrays)}
+        about = {**about, "missing": result.missing, "left_out": [name for name, _ in result.left_out]}
+        content = save(arrays, {"init": json.dumps(about)})
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def read_init(path: Path | str) -> dict[str, torch.Tensor]:
+    """Arrays of a file of :func:`write_init`, by the names of the model.
+
+    Raises:
+        ReidError: the file is missing, or another kind of file.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            if "init" not in (file.metadata() or {}):
+                raise ValueError("it has no record of where it comes from")
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise ReidError(f"{path}: holds no weights to start from ({error}); see scripts/weights.py") from error
+
+
+def _by_name(params: Network, size: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """Arrays of torchvision's or timm's weights."""
+    source, name = catalogue.resolve(params.backbone_name) or ("", "")
+    if source == "torchvision":
+        return _of_torchvision(name, params)
+    if source == "timm":
+        return _of_timm(name, params, size)
+    hint = "give the path of one of Torchreid's files" if source == "osnet" else "give the path of a file"
+    raise ReidError(f"network.weights: {name} has no weights by name; {hint}")
+
+
+def _of_torchvision(name: str, params: Network) -> dict[str, torch.Tensor]:
+    from urllib.error import URLError
+
+    import torch
+    import torchvision
+
+    try:
+        weights = torchvision.models.get_model_weights(name)[params.weights]
+    except KeyError as error:
+        known = [w.name for w in torchvision.models.get_model_weights(name)]
+        raise ReidError(
+            f"network.weights: {name} has no weights {params.weights}; it has {', '.join(known)}"
+        ) from error
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise ReidError(
+            f"network.weights: {params.weights} of {name} cannot be fetched ({error}). Put the file "
+            f"{weights.url.rsplit('/', 1)[1]} into {folder}, or give its path as network.weights, or leave "
+            "network.weights out to train from scratch"
+        ) from error
+    # torchvision's files of DenseNet have a dot that its module names no longer have
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key): state[key] for key in state}
+
+
+def _of_timm(name: str, params: Network, size: tuple[int, int]) -> dict[str, torch.Tensor]:
+    from reid.models.backbones import timm_network, timm_tags
+
+    tags = timm_tags(name)
+    if not tags or params.weights not in ("DEFAULT", *tags):
+        raise ReidError(
+            f"network.weights: timm's {name} has no weights {params.weights}; it has {', '.join(tags) or 'none'}"
+        )
+    whole = name if params.weights == "DEFAULT" else f"{name}.{params.weights}"
+    try:
+        return timm_network(whole, params, size, pretrained=True).state_dict()
+    except ReidError:
+        raise
+    except Exception as error:  # the hub's client raises a dozen kinds
+        raise ReidError(
+            f"network.weights: timm's {whole} cannot be fetched ({error}). Give the path of its model.safetensors as "
+            "network.weights, or leave network.weights out to train from scratch"
+        ) from error
+
+
+def _fit_places(backbone: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A file of timm's, for images of another size: its places are resampled, as timm does."""
+    convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    if convert is None or not type(backbone).__module__.startswith("timm."):
+        return state
+    return convert(state, backbone)
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Arrays of a file by name, without running code of it; Torchreid's checkpoints and DataParallel's prefix too."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            with torch.serialization.safe_globals(_numbers()):
+                state = torch.load(path, map_location="cpu", weights_only=True)
+        for key in ("state_dict", "model", "model_state_dict"):
+            if isinstance(state, dict) and isinstance(state.get(key), dict):
+                state = state[key]
+        if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+            raise ValueError("it does not hold arrays by name")
+    except FileNotFoundError as error:
+        raise ReidError(f"network.weights: {path}: there is no such file") from error
+    except Exception as error:  # the readers raise a dozen kinds
+        raise ReidError(f"network.weights: {path} cannot be read as weights ({error})") from error
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _numbers() -> list[Any]:
+    """What NumPy needs to make a number again: Torchreid keeps its score beside the weights."""
+    import numpy as np
+
+    makers = [np.dtype, np.float32(0).__reduce__()[0], (np.float32(0).__reduce__()[0], "numpy.core.multiarray.scalar")]
+    return [*makers, *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64"))]

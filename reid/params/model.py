@@ -1,0 +1,82 @@
+"""A section of ``models``: all that decides about one trained model; and of ``external_models``."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from reid.params.augmentation import Augmentation
+from reid.params.base import Section, Seed, Size
+from reid.params.loss import Loss
+from reid.params.network import Network
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+PRECISION = "of convolutions and matrix products; auto: bf16 where the processor or GPU has it, else fp32"
+
+
+class MovingAverage(Section):
+    """Exponential moving average of the weights."""
+
+    kind: Literal["ema"]
+    decay: float = Field(gt=0, lt=1, description="per step of the optimizer")
+
+
+class EpochAverage(Section):
+    """Plain mean of the weights at the ends of the last epochs."""
+
+    kind: Literal["epochs"]
+    last: int = Field(ge=2, description="epochs")
+
+
+class Validation(Section):
+    """mAP of valid during the training; off when valid is trained on."""
+
+    metric: Literal["euclidean", "cosine"] = Field(description="distance of embeddings")
+    every: int = Field(1, ge=1, description="epochs")
+    select: Literal["best", "last"] = Field(
+        "last", description="the checkpoint that is used: of the best mAP of valid, or the last"
+    )
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="the training ends after so many evaluations in a row without a better one; never if absent"
+    )
+
+
+class Model(Section):
+    """All that decides about a model that is trained here."""
+
+    seed: Seed = Field(description="of the training: weights, batches and augmentation")
+    soup: list[Seed] = Field(
+        [], description="further seeds to train with; the weights of all are averaged (Wortsman 2022)"
+    )
+    subset: float = Field(
+        1.0, gt=0, le=1, description="share of the training actions, from the first one on (dev kit)"
+    )
+    network: Network
+    input: Size = Field(description="of the network; the store is resized on the device where it differs")
+    augmentation: Augmentation = Augmentation()
+    sampler: Any = Field(description="what a batch is made of")
+    loss: Loss
+    optimizer: Any = Field(description="how the weights follow the gradient")
+    schedule: Any = Field(None, description="of the learning rate; constant if absent")
+    averaging: Annotated[MovingAverage | EpochAverage, Field(discriminator="kind")] | None = Field(
+        None, description="of the weights"
+    )
+    epochs: int = Field(ge=0, description="0 keeps the untrained network")
+    max_images: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="images after which the training ends, if that is before its last epoch"
+    )
+    validation: Validation | None = None
+    precision: Precision = Field("fp32", description=PRECISION)
+    compile: Literal["default", "reduce-overhead", "max-autotune"] | None = Field(
+        None, description="mode of torch.compile (needs a C compiler)"
+    )
+    threads: int = Field(1, ge=1, description="on a CPU; part of the result, because sums are split between threads")
+
+
+class ExternalModel(Section):
+    """Embeddings made elsewhere, which are fused, scored and submitted like those of a trained model."""
+
+    folder: str = Field(
+        min_length=1,
+        description="holds {split}.npy (floats, N x D, row i is row i of the index) or {split}.parquet (columns role, "
+        "bbox_idx, embedding; any order) for valid, test and challenge",
+    )

@@ -1,0 +1,182 @@
+"""Distances between each query and the gallery boxes of its own action, and of no other.
+
+One row per action: the lists of query and gallery ``bbox_idx`` (ascending) and the distances between them, row-major
+(query by query).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reid.core.errors import ReidError
+from reid.core.files import replacing
+from reid.core.tables import arrow, column, numbers, read_parquet
+from reid.data.actions import Action
+from reid.params.ranking import Distances
+from reid.ranking.steps import change_distances, change_embeddings, of_stage
+from reid.retrieval.order import Pairs
+from reid.retrieval.pairwise import pairwise
+
+SCHEMA = pa.schema(
+    [
+        ("action_idx", pa.int32()),
+        ("query", pa.list_(pa.int32())),
+        ("gallery", pa.list_(pa.int32())),
+        ("distance", pa.list_(pa.float64())),
+    ]
+)
+
+
+def model_distances(embeddings: np.ndarray, actions: list[Action], params: Distances) -> list[np.ndarray]:
+    """Distances of one model inside each action, after the steps that change embeddings, and after scaling.
+
+    Args:
+        embeddings: float array N x D; row i is row i of the index.
+        actions: those to measure.
+        params: ``metric`` cosine is 1 - cosine of the angle.
+
+    Returns:
+        list of float64 arrays, one per action: queries x gallery boxes, or with a post-processing step that needs the
+        distances between all boxes, (queries + gallery boxes) squared. Equal embeddings have equal distances to the
+        bit, because each pair is computed by itself.
+
+    Raises:
+        ReidError: a distance is not a number, or a step fails (:mod:`reid.ranking.steps`).
+    """
+    between_all, distances = bool(of_stage(params, "boxes")), []
+    for action in actions:
+        query, gallery = change_embeddings(embeddings[action.query], embeddings[action.gallery], action, params)
+        if between_all:
+            query = gallery = np.concatenate([query, gallery])
+        distance = pairwise(query, gallery, params.metric)
+        if not np.isfinite(distance).all():
+            raise ReidError(
+                f"action {action.action_idx}: a {params.metric} distance is not a number; an embedding of zeros has "
+                f"no direction: use distances.metric: euclidean, or train again"
+            )
+        distances.append(distance)
+    if params.scale == "mean":
+        mean = np.concatenate([matrix.ravel() for matrix in between(distances, actions)]).mean()
+        if mean > 0:  # else all embeddings are equal, and stay so
+            distances = [matrix / mean for matrix in distances]
+    return distances
+
+
+def between(distances: list[np.ndarray], actions: list[Action]) -> list[np.ndarray]:
+    """The part between queries and gallery boxes of what :func:`model_distances` returns.
+
+    Returns:
+        list of float64 arrays, queries x gallery boxes, one per action
+    """
+    return [
+        matrix[: len(action.query), matrix.shape[1] - len(action.gallery) :]
+        for action, matrix in zip(actions, distances, strict=True)
+    ]
+
+
+def fuse(distances: list[list[np.ndarray]], weights: list[float]) -> list[np.ndarray]:
+    """Weighted mean over models.
+
+    Args:
+        distances: what :func:`model_distances` returns, one per model.
+        weights: one per model.
+
+    Returns:
+        list of float64 arrays, one per action
+    """
+    return [
+        sum(weight * matrix for weight, matrix in zip(weights, matrices, strict=True)) / sum(weights)
+        for matrices in zip(*distances, strict=True)
+    ]
+
+
+def action_distances(
+    embeddings: list[np.ndarray], actions: list[Action], params: Distances, weights: list[float] | None = None
+) -> list[np.ndarray]:
+    """Distances inside each action, in float64: those of each model, their mean, and what is done to it.
+
+    Args:
+        embeddings: float arrays N x D, one per model (D may differ); row i is row i of the index.
+        actions: those to measure.
+        params: its ``models`` are not looked at.
+        weights: one per model; all alike by default.
+
+    Returns:
+        list of float64 arrays, queries x gallery boxes, one per action. Equal embeddings have equal distances to the
+        bit, but for re-ranking, which breaks ties between neighbours by position.
+
+    Raises:
+        ReidError: a distance is not a number, or a step fails.
+    """
+    weights = [1.0] * len(embeddings) if weights is None else weights
+    fused = fuse([model_distances(e, actions, params) for e in embeddings], weights)
+    return change_distances(fused, actions, params)
+
+
+def write_distances(path: Path | str, table: pa.Table, actions: list[Action], distances: list[np.ndarray]) -> None:
+    """Write the distances of a split: one file with a row per action.
+
+    Args:
+        path: the Parquet file to make.
+        table: the index (column bbox_idx).
+        actions: those measured.
+        distances: float64 arrays, queries x gallery boxes, one per action.
+    """
+    bbox = column(table, "bbox_idx")
+
+    def lists(arrays: list[np.ndarray], kind: pa.DataType) -> pa.Array:
+        offsets = np.cumsum([0, *map(len, arrays)])
+        return pa.ListArray.from_arrays(arrow(offsets, pa.int32()), arrow(np.concatenate(arrays), kind))
+
+    result = pa.table(
+        [
+            arrow(np.array([action.action_idx for action in actions]), pa.int32()),
+            lists([bbox[action.query] for action in actions], pa.int32()),
+            lists([bbox[action.gallery] for action in actions], pa.int32()),
+            lists([matrix.ravel() for matrix in distances], pa.float64()),
+        ],
+        schema=SCHEMA,
+    )
+    with replacing(path) as partial:
+        pq.write_table(result, partial, compression="zstd")
+
+
+def read_distances(path: Path | str) -> Pairs:
+    """Read a file of :func:`write_distances` as flat pairs.
+
+    Returns:
+        Pairs
+
+    Raises:
+        ReidError: the file is missing, is another kind of file, or holds a distance that is not a number.
+    """
+    try:
+        table = read_parquet(path, SCHEMA.names).cast(SCHEMA)
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise ReidError(f"{path}: is not a distance file ({error}); make it with scripts/distances.py") from error
+    if not len(table) or any(table[name].null_count for name in SCHEMA.names):
+        raise ReidError(f"{path}: is not a distance file (columns are empty); make it with scripts/distances.py")
+    table = table.combine_chunks()
+    query, gallery = (table[name].chunk(0) for name in ("query", "gallery"))
+    n_query, n_gallery, n_distance = (
+        np.diff(numbers(table[name].chunk(0).offsets)) for name in ("query", "gallery", "distance")
+    )
+    distance = numbers(table["distance"].chunk(0).flatten())
+    wrong = np.flatnonzero(n_distance != n_query * n_gallery)
+    if len(wrong):
+        action = table["action_idx"][int(wrong[0])]
+        raise ReidError(f"{path}: action {action} and {len(wrong) - 1} more have not one distance for each pair")
+    if not np.isfinite(distance).all():
+        raise ReidError(f"{path}: a distance is not a finite number; did the training diverge?")
+    # each query is repeated for the boxes of its gallery, and each gallery for the queries of its action
+    per_query = np.repeat(n_gallery, n_query)
+    start = np.repeat(np.cumsum(n_gallery) - n_gallery, n_query)
+    within = np.arange(len(distance)) - np.repeat(np.cumsum(per_query) - per_query, per_query)
+    return Pairs(
+        query=np.repeat(numbers(query.flatten()).astype(np.int64), per_query),
+        gallery=numbers(gallery.flatten()).astype(np.int64)[np.repeat(start, per_query) + within],
+        action=np.repeat(column(table, "action_idx"), n_distance),
+        distance=distance,
+    )

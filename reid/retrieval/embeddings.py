@@ -1,0 +1,170 @@
+"""Embedding files of a split: those of our own models, and those that were made elsewhere."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from reid.core.errors import ReidError
+from reid.core.files import replacing
+from reid.core.tables import column, numbers, read_parquet
+
+
+def write_embeddings(path: Path | str, embeddings: np.ndarray) -> None:
+    """Write embeddings as ``.npy``.
+
+    Args:
+        path: the file to make.
+        embeddings: float32 N x D; row i is row i of the index.
+    """
+    with replacing(path) as partial, open(partial, "wb") as file:
+        np.save(file, embeddings)
+
+
+def read_embeddings(path: Path | str, rows: int) -> np.ndarray:
+    """Map embeddings into memory.
+
+    Args:
+        path: ``.npy`` file, float32 N x D, of :func:`write_embeddings`.
+        rows: how many it must have, those of the index.
+
+    Returns:
+        float32 array N x D, read-only
+
+    Raises:
+        ReidError: the file is missing, of another kind or length, or holds values that are not finite.
+    """
+    try:
+        embeddings = np.lib.format.open_memmap(path, mode="r")  # np.load would open zips and pickles too
+    except (OSError, ValueError) as error:
+        raise ReidError(f"{path}: is not an array of embeddings ({error}); make it with scripts/embed.py") from error
+    if embeddings.ndim != 2 or len(embeddings) != rows or embeddings.dtype != np.float32:
+        raise ReidError(
+            f"{path}: must be float32 {rows} x D (rows of the index), not {embeddings.dtype} {_shape(embeddings)}"
+        )
+    if not np.isfinite(embeddings.sum()) and not np.isfinite(embeddings).all():  # a sum takes a tenth of the time
+        raise ReidError(f"{path}: holds values that are not finite")
+    return embeddings
+
+
+def read_external(folder: Path | str, split: str, table: pa.Table) -> np.ndarray:
+    """Read embeddings of a split that were made elsewhere.
+
+    Args:
+        folder: holds one of ``{split}.npy`` (float16, float32 or float64, N x D; row i is row i of the index) and
+            ``{split}.parquet`` (columns role, bbox_idx and embedding, a list of floats; every box of the index once,
+            in any order).
+        split: whose embeddings are wanted.
+        table: index of the split (columns role, bbox_idx).
+
+    Returns:
+        float32 array N x D; row i is row i of the index
+
+    Raises:
+        ReidError: neither file is there, or both are; or a box of the index has not exactly one finite embedding.
+    """
+    array, boxes = (Path(folder) / f"{split}.{suffix}" for suffix in ("npy", "parquet"))
+    if array.exists() and boxes.exists():
+        raise ReidError(f"{folder}: holds both {array.name} and {boxes.name}; which one counts? keep one")
+    if array.exists():
+        return _single_precision(_read_array(array, len(table)), table, array)
+    if boxes.exists():
+        return _single_precision(_read_boxes(boxes, table), table, boxes)
+    if not Path(folder).is_dir():
+        raise ReidError(f"{folder}: there is no such folder; it must hold {array.name} or {boxes.name}")
+    raise ReidError(f"{folder}: holds neither {array.name} nor {boxes.name}; put the embeddings of {split} there")
+
+
+def _read_array(path: Path, rows: int) -> np.ndarray:
+    """Embeddings of a ``.npy`` file, in the order of the index."""
+    try:
+        embeddings = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
+        raise ReidError(f"{path}: is not an array of embeddings ({error}); write it with numpy.save") from error
+    floats = embeddings.dtype.kind == "f" and embeddings.dtype.itemsize <= 8
+    if not floats or embeddings.ndim != 2 or embeddings.shape[1] == 0:
+        raise ReidError(
+            f"{path}: must be float16, float32 or float64, {rows} x D, not {embeddings.dtype} {_shape(embeddings)}"
+        )
+    if len(embeddings) != rows:
+        raise ReidError(
+            f"{path}: has {len(embeddings)} rows, but the index has {rows}; row i must be row i of the index"
+        )
+    return embeddings
+
+
+def _read_boxes(path: Path, table: pa.Table) -> np.ndarray:
+    """Embeddings of a ``.parquet`` file, brought into the order of the index."""
+    boxes, embedding = _columns(path)
+    rows = _rows_of(boxes, table, path)
+    width = numbers(embedding.value_lengths()).astype(np.int64)
+    other = np.flatnonzero(width != width[0])
+    if len(other):
+        first, second = (f"{width[i]} values for {' '.join(map(str, boxes[i]))}" for i in (0, other[0]))
+        raise ReidError(f"{path}: embeddings are not of one length: {first}, but {second}")
+    flat = embedding.flatten()
+    if flat.null_count or not len(flat):
+        raise ReidError(
+            f"{path}: " + ("an embedding holds null" if flat.null_count else "the embeddings have no values")
+        )
+    values = numbers(flat).reshape(len(rows), -1)
+    result = np.empty_like(values)
+    result[rows] = values
+    return result
+
+
+def _columns(path: Path) -> tuple[list[tuple[str, int]], pa.Array]:
+    """(role, bbox_idx) of each row of a ``.parquet`` file, and its lists of floats; none is null."""
+    try:
+        content = read_parquet(path, ["role", "bbox_idx", "embedding"])
+        role, bbox, embedding = (content[name].combine_chunks() for name in ("role", "bbox_idx", "embedding"))
+        names = role.cast(pa.string()).to_pylist()
+    except KeyError as error:
+        raise ReidError(f"{path}: {error.args[0]}; there must be role, bbox_idx and embedding") from error
+    except (OSError, pa.ArrowException) as error:
+        raise ReidError(f"{path}: is not a table of embeddings ({error})") from error
+    if not pa.types.is_integer(bbox.type):
+        raise ReidError(f"{path}: bbox_idx must hold integers, not {bbox.type}")
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(kind(embedding.type) for kind in lists) or not pa.types.is_floating(embedding.type.value_type):
+        raise ReidError(f"{path}: embedding must hold lists of floats, not {embedding.type}")
+    for name, array in (("role", role), ("bbox_idx", bbox), ("embedding", embedding)):
+        if array.null_count:
+            raise ReidError(f"{path}: {name} is null in {array.null_count} of {len(array)} rows")
+    return list(zip(names, bbox.to_pylist(), strict=True)), embedding
+
+
+def _rows_of(boxes: list[tuple[str, int]], table: pa.Table, path: Path) -> np.ndarray:
+    """Row in the index of each (role, bbox_idx); there is each box of the index, and no other, once."""
+    index = zip(table["role"].to_pylist(), column(table, "bbox_idx").tolist(), strict=True)
+    row_of = {box: row for row, box in enumerate(index)}
+    given = Counter(boxes)
+    for what, wrong in {
+        "stands more than once": [box for box, times in given.items() if times > 1],
+        "is not in the index": [box for box in given if box not in row_of],
+        "is in the index, but not here": [box for box in row_of if box not in given],
+    }.items():
+        if wrong:
+            role, idx = wrong[0]
+            more = f"; {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
+            raise ReidError(f"{path}: {role} {idx} {what}{more}")
+    return np.array([row_of[box] for box in boxes], np.int64)
+
+
+def _single_precision(embeddings: np.ndarray, table: pa.Table, path: Path) -> np.ndarray:
+    """Embeddings as float32; all are finite."""
+    with np.errstate(over="ignore"):
+        result = np.asarray(embeddings, np.float32, order="C")
+    wrong = np.flatnonzero(~np.isfinite(result).all(axis=1))
+    if len(wrong):
+        row = int(wrong[0])
+        box = f"{table['role'][row]} {table['bbox_idx'][row]}"
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        reason = "too large for float32" if np.isfinite(embeddings[row]).all() else "not finite"
+        raise ReidError(f"{path}: the embedding of {box}{more} holds a value that is {reason}")
+    return result
+
+
+def _shape(array: np.ndarray) -> str:
+    return " x ".join(map(str, array.shape))

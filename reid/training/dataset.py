@@ -1,0 +1,83 @@
+"""What a model trains on: rows of one or more splits, as if they were one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reid.core.errors import ReidError
+from reid.core.tables import column
+
+
+class Images:
+    """The stores of several splits, end to end.
+
+    Args:
+        stores: uint8 arrays N x H x W x 3, memory-mapped.
+    """
+
+    def __init__(self, stores: Sequence[np.ndarray]) -> None:
+        self.stores, self.first = stores, np.cumsum([0, *map(len, stores)])
+        self.shape = (int(self.first[-1]), *stores[0].shape[1:])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """uint8 array, B x H x W x 3, of ``rows`` (int array, B)."""
+        if len(self.stores) == 1:
+            return self.stores[0][rows]
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for store, start, end in zip(self.stores, self.first, self.first[1:], strict=False):
+            own = (rows >= start) & (rows < end)
+            images[own] = store[rows[own] - start]
+        return images
+
+
+@dataclass(frozen=True, eq=False)
+class Identities:
+    """Rows to train on (of :class:`Images`), with the identity, action and game of each: int64 arrays, N.
+
+    An identity (a class of the training) is a person of one action of one split, from 0; actions and games are
+    numbered from 0 too. A game that stands in several splits is one game.
+    """
+
+    rows: np.ndarray
+    identity: np.ndarray
+    action: np.ndarray
+    game: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """How many identities there are."""
+        return int(self.identity.max()) + 1
+
+
+def select_identities(tables: Sequence[Any], subset: float) -> Identities:
+    """Rows of the first ``subset`` of the actions of each split (the dev kit's ``training_subset``).
+
+    Args:
+        tables: indexes of the splits to train on (pyarrow.Table).
+        subset: share in (0, 1].
+
+    Raises:
+        ReidError: there is no action in that share, or an index has no labels.
+    """
+    rows, keys, games, first = [], [], [], 0
+    for split, table in enumerate(tables):
+        action, person = column(table, "action_idx"), column(table, "person_uid")
+        if person.min() < 0:
+            raise ReidError("the index has no labels to train on (the challenge's are hidden)")
+        own = np.flatnonzero(action < (action.max() + 1) * subset)
+        if not len(own):
+            raise ReidError(f"subset: there is no action in the first {subset} of them; make subset larger")
+        rows.append(own + first)
+        keys.append(np.stack([np.full(len(own), split), action[own], person[own]], axis=1))
+        names = [np.array(table[level].to_pylist(), object)[own] for level in ("championship", "season", "game")]
+        games.append(np.array(["/".join(levels) for levels in zip(*names, strict=True)]))
+        first += len(table)
+    key = np.concatenate(keys)
+    return Identities(
+        np.concatenate(rows),
+        np.unique(key, axis=0, return_inverse=True)[1].ravel(),
+        np.unique(key[:, :2], axis=0, return_inverse=True)[1].ravel(),
+        np.unique(np.concatenate(games), return_inverse=True)[1].ravel(),
+    )

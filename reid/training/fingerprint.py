@@ -1,0 +1,36 @@
+"""What makes a training this one and no other: a kept state is resumed by the same training alone."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reid.models import device
+from reid.params.base import Section
+
+
+def fingerprint(model: Section, thumbnails: Section, init: str, data: list[Any], script: Path) -> str:
+    """All that decides how a training goes on, as text.
+
+    Args:
+        model, thumbnails: parameters.
+        init: SHA-256 of the weights that it starts from.
+        data: of each split, what its index says of itself and the shape of its store.
+        script: the program that trains.
+    """
+    inputs = [model.model_dump(), thumbnails.model_dump(), init, data]
+    return json.dumps([*inputs, code_digest(script), torch.__version__, str(device.device())])
+
+
+def code_digest(script: Path) -> str:
+    """SHA-256 of the project's code that is loaded, extensions included: a training resumes with its own code."""
+    loaded = [str(script)]
+    loaded += [
+        str(module.__file__)
+        for name, module in sys.modules.items()
+        if name.startswith(("reid.", "reid_extensions.")) and module.__file__
+    ]
+    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in sorted(loaded))).hexdigest()

@@ -1,0 +1,285 @@
+"""A training under way: one network, step by step and epoch by epoch."""
+
+import concurrent.futures
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_avg_fn
+
+from reid.core.errors import ReidError
+from reid.models import device
+from reid.models.checkpoint import set_arrays
+from reid.models.embedder import Embedder
+from reid.params.model import MovingAverage
+from reid.training import optimizers, schedules
+from reid.training.augmentation import Augment
+from reid.training.dataset import Identities, Images
+from reid.training.losses import BatchLoss
+from reid.training.samplers import epoch_batches
+from reid.training.validation import Validator
+
+
+class EpochStats(NamedTuple):
+    """What one epoch was like: means over its batches; seconds count training alone, waiting those for images.
+
+    ``valid`` is empty in epochs without an evaluation; else it holds mAP of the weights, and of the averaged ones.
+    """
+
+    losses: dict[str, float]
+    learning_rate: float
+    images: int
+    seconds: float
+    waiting: float
+    valid: dict[str, float]
+
+
+Arrays = dict[str, torch.Tensor]
+
+
+class Trainer:
+    """A training under way: the network and all that decides how it goes on.
+
+    Args:
+        identities: what to train on.
+        images: their stores, to whose rows ``identities`` refers.
+        params: reid.params.model.Model
+        init: arrays to begin with, by the network's names; None from scratch.
+        validator: evaluates on valid when ``params.validation`` says so; None for never.
+
+    Attributes:
+        epoch: number of the present epoch, from 0.
+        batch: how many of its batches are done.
+        seen: how many images were seen in all epochs.
+        history: list of EpochStats, one per finished epoch.
+        best: dict of the best evaluation (``mAP``, ``epoch`` from 1, ``weights``, ``arrays``), or None.
+        cost: reid.models.embedder.Embedder.cost
+    """
+
+    def __init__(
+        self,
+        identities: Identities,
+        images: Images,
+        params: Any,
+        init: Arrays | None = None,
+        validator: Validator | None = None,
+    ) -> None:
+        self.identities, self.params, self.images, self.validator = identities, params, images, validator
+        self.device = device.device()
+        device.prepare(params.threads, params.seed)
+        self.dtype = device.precision(params.precision, self.device)
+        network = Embedder(params.network, (params.input.height, params.input.width))
+        set_arrays(network, init or {})
+        self.augment = Augment(params.augmentation, network.size)
+        if params.augmentation.progressive_resizing:
+            network.try_size(self.augment.size_at(0.0), "augmentation.progressive_resizing")
+        self.cost = network.cost()
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.features = network.features
+        if params.compile:
+            self.features = torch.compile(network.features, mode=params.compile)
+        labels = np.full((3, images.shape[0]), -1)
+        labels[:, identities.rows] = identities.identity, identities.action, identities.game
+        self.labels = torch.from_numpy(labels)
+        action = np.zeros(identities.count, np.int64)
+        action[identities.identity] = identities.action
+        self.criterion = BatchLoss(params.loss, network.width, action).to(self.device)
+        self.optimizer = optimizers.make(params.optimizer, network, self.criterion)
+        self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.average = self._average(params.averaging)
+        self.generator = torch.Generator().manual_seed(params.seed)
+        self.reader = concurrent.futures.ThreadPoolExecutor(1)
+        self.epoch, self.batch, self.seen = 0, 0, 0
+        self.history: list[EpochStats] = []
+        self.sums: Arrays = {}
+        self.seconds, self.waiting = 0.0, 0.0
+        self.best: dict[str, Any] | None = None
+        self.evaluations_since_best = 0
+        self.stopped, self.rate = False, 0.0
+        self.start_epoch()
+
+    def _average(self, params: Any) -> AveragedModel | None:
+        if params is None:
+            return None
+        if isinstance(params, MovingAverage):
+            return AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(params.decay), use_buffers=True)
+        return AveragedModel(self.network, avg_fn=get_swa_avg_fn(), use_buffers=True)
+
+    @property
+    def averaged(self) -> Embedder | None:
+        """The network with averaged weights; None before the first average, and without averaging."""
+        if self.average is None or self.average.n_averaged == 0:
+            return None
+        network: Any = self.average.module
+        return network
+
+    def start_epoch(self) -> None:
+        """Draw the batches of the present epoch, and set the backbone free if its time has come."""
+        rng = np.random.default_rng([self.params.seed, self.epoch])
+        self.batches = epoch_batches(self.identities, self.params.sampler, rng)
+        self.coming: concurrent.futures.Future[np.ndarray] | None = None
+        frozen = self.epoch < self.params.optimizer.frozen_epochs
+        self.network.train()
+        if self.params.optimizer.frozen_epochs:
+            self.network.backbone.requires_grad_(not frozen)
+        if frozen:
+            self.network.backbone.eval()  # running statistics stay too
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done; at 1 it is over."""
+        if self.epoch >= self.params.epochs or self.stopped:
+            return 1.0
+        done = (self.epoch + self.batch / len(self.batches)) / self.params.epochs
+        return min(1.0, max(done, self.seen / self.params.max_images if self.params.max_images else 0.0))
+
+    def _next_images(self) -> torch.Tensor:
+        """Images of the present batch; those of the next one are read while this one is trained on."""
+        started = time.perf_counter()
+        coming = self.coming or self.reader.submit(self.images.__getitem__, self.batches[self.batch])
+        batch = torch.from_numpy(coming.result())
+        self.coming = None
+        if self.batch + 1 < len(self.batches):
+            self.coming = self.reader.submit(self.images.__getitem__, self.batches[self.batch + 1])
+        self.waiting += time.perf_counter() - started
+        return batch.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else batch
+
+    def step(self) -> int:
+        """Train on the next batch.
+
+        Returns:
+            its number of images
+        """
+        started = time.perf_counter()
+        params, rows = self.params, self.batches[self.batch]
+        rate = params.optimizer.learning_rate * schedules.factor(params.schedule, self.progress, self.epoch)
+        optimizers.set_rate(self.optimizer, rate)
+        x = self.network.normalise(self.augment(self._next_images(), self.generator, self.progress))
+        identity, action, game = self.labels[:, torch.from_numpy(rows)].to(self.device)
+        with device.autocast(self.dtype, self.device):
+            embeddings = self.features(x)
+        losses = self.criterion(embeddings, identity, action, game, self.network.bnneck(embeddings))
+        self.scaler.scale(losses["loss"] / params.optimizer.accumulation).backward()
+        self.batch += 1
+        self.seen += len(rows)
+        if self.batch % params.optimizer.accumulation == 0 or self.batch == len(self.batches) or self.progress >= 1:
+            self._update()
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.rate = rate
+        self.seconds += time.perf_counter() - started
+        return len(rows)
+
+    def _update(self) -> None:
+        if self.params.optimizer.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.trained, self.params.optimizer.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.average and isinstance(self.params.averaging, MovingAverage):
+            self.average.update_parameters(self.network)
+
+    @property
+    def epoch_is_over(self) -> bool:
+        return self.batch == len(self.batches) or self.progress >= 1
+
+    def means(self) -> dict[str, float]:
+        """Mean losses over the batches of the present epoch.
+
+        Raises:
+            ReidError: the loss is no longer a number.
+        """
+        means = {name: float(value) / self.batch for name, value in self.sums.items()}
+        if not np.isfinite(means.get("loss", 0)):
+            raise ReidError(f"epoch {self.epoch + 1}: the loss is {means['loss']}; lower optimizer.learning_rate")
+        return means
+
+    def end_epoch(self) -> EpochStats:
+        """Close the present epoch, evaluate on valid if it is time to, and start the next epoch.
+
+        Raises:
+            ReidError: the loss is no longer a number.
+        """
+        means, params = self.means(), self.params
+        # the first limit that is reached ends the training: this may be the last epoch, and not a whole one
+        over = self.progress >= 1 or self.epoch + 1 == params.epochs
+        averaging = params.averaging
+        by_epochs = self.average is not None and not isinstance(averaging, MovingAverage)
+        if self.average and by_epochs and (over or self.epoch + averaging.last >= params.epochs):
+            self.average.update_parameters(self.network)
+        due = self.validator and (over or (self.epoch + 1) % params.validation.every == 0)
+        valid = self._evaluate() if due else {}
+        count = sum(len(rows) for rows in self.batches[: self.batch])
+        self.history.append(EpochStats(means, self.rate, count, self.seconds, self.waiting, valid))
+        self.stopped = over or self.stopped
+        self.epoch, self.batch, self.sums, self.seconds, self.waiting = self.epoch + 1, 0, {}, 0.0, 0.0
+        if not self.stopped:
+            self.start_epoch()
+        return self.history[-1]
+
+    def _evaluate(self) -> dict[str, float]:
+        assert self.validator
+        networks = {"mAP": self.network}
+        if self.averaged:
+            networks["mAP_averaged"] = self.averaged
+        scores = {name: self.validator.score(network, self.dtype) for name, network in networks.items()}
+        which = max(scores, key=scores.__getitem__)
+        if self.best is None or scores[which] > self.best["mAP"]:
+            best = {"mAP": scores[which], "epoch": self.epoch + 1, "weights": "raw" if which == "mAP" else "averaged"}
+            self.best = {**best, "arrays": arrays_of(networks[which])}
+            self.evaluations_since_best = 0
+        else:
+            self.evaluations_since_best += 1
+        patience = self.params.validation.patience
+        self.stopped = patience is not None and self.evaluations_since_best >= patience
+        return scores
+
+    def last(self) -> Embedder:
+        """The network as it is at the end: its averaged weights where there are any."""
+        return self.averaged or self.network
+
+    def state(self) -> dict[str, Any]:
+        """Everything that :meth:`restore` needs, in types that load without running code."""
+        return {
+            **{name: getattr(self, name).state_dict() for name in self._stateful()},
+            "generator": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            **{name: getattr(self, name) for name in _PLAIN},
+            "history": [epoch._asdict() for epoch in self.history],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Resume where a training of the same parameters was when it made ``state``."""
+        for name in self._stateful():
+            getattr(self, name).load_state_dict(state[name])
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self.history = [EpochStats(**epoch) for epoch in state["history"]]
+        if not self.stopped:
+            self.start_epoch()
+        # gradients of an accumulation under way are part of no state: such a state is never kept
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        if state["cuda"]:
+            torch.cuda.set_rng_state_all(state["cuda"])
+
+    def _stateful(self) -> tuple[str, ...]:
+        return ("network", "criterion", "optimizer", "scaler", *(("average",) if self.average else ()))
+
+    @property
+    def between_updates(self) -> bool:
+        """Whether gradients are under way, which :meth:`state` would lose."""
+        return self.batch % self.params.optimizer.accumulation != 0 and self.batch != len(self.batches)
+
+
+_PLAIN = ("epoch", "batch", "seen", "sums", "seconds", "waiting", "best", "evaluations_since_best", "stopped", "rate")
+
+
+def arrays_of(network: torch.nn.Module) -> Arrays:
+    """Copies of a network's arrays by name, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}

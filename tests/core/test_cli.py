@@ -1,0 +1,70 @@
+"""Programs that end with a clear error, and with their engine."""
+
+import subprocess
+import sys
+
+PROGRAM = '''
+"""Says what is wrong."""
+import time
+from reid.core import cli
+from reid.core.errors import ReidError
+
+def main(args):
+    cli.log.info("it begins")
+    {}
+
+parser = cli.parser(__doc__)
+parser.add_argument("--number", type=int, default=1)
+cli.run(main, parser)
+'''
+
+
+def run(start_program, body, *arguments, **environment):
+    process = start_program(PROGRAM.format(body), *arguments, **environment)
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+def test_program_that_ends_well(tmp_path, start_program):
+    log = tmp_path / "logs" / "new" / "a.log"
+    code, out, err = run(start_program, "cli.log.info('Atlético %d', args.number)", "--number", "7", "--log", log)
+    assert (code, out, err) == (0, "", "it begins\nAtlético 7\n")
+    assert log.read_text(encoding="utf-8") == err
+
+
+def test_users_error_has_no_traceback(tmp_path, start_program):
+    log = tmp_path / "a.log"
+    log.write_text("of another run")
+    code, out, err = run(start_program, "raise ReidError('a.zip: is cut short; fetch it again')", "--log", log)
+    assert (code, out, err) == (1, "", "it begins\nerror: a.zip: is cut short; fetch it again\n")
+    assert log.read_text() == err
+
+
+def test_bug_keeps_its_traceback(tmp_path, start_program):
+    code, _, err = run(start_program, "{}['missing key']", "--log", tmp_path / "a.log")
+    assert code == 2 and "this is a bug in the pipeline" in err
+    assert "Traceback (most recent call last)" in err and "KeyError: 'missing key'" in err and "program.py" in err
+    assert (tmp_path / "a.log").read_text() == err
+
+
+def test_interrupted_program(start_program):
+    code, _, err = run(start_program, "raise KeyboardInterrupt")
+    assert (code, err) == (130, "it begins\ninterrupted\n")
+
+
+def test_help_is_the_docstring(start_program):
+    code, out, _ = run(start_program, "pass", "--help")
+    assert code == 0 and "Says what is wrong." in out and "--log" in out
+
+
+def test_program_ends_with_its_engine(start_program):
+    engine = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = start_program(PROGRAM.format("print(1, flush=True); time.sleep(60)"), REID_ENGINE_PID=str(engine.pid))
+    assert process.stdout.readline() == "1\n" and process.poll() is None
+    engine.communicate(b"\n")
+    process.communicate(timeout=15)
+    assert process.returncode == 1
+
+
+def test_program_by_hand_has_no_engine_to_wait_for(start_program):
+    assert run(start_program, "time.sleep(0.8)", REID_ENGINE_PID="")[0] == 0

@@ -1,0 +1,137 @@
+"""Files that appear whole or not at all, JSON and hashes."""
+
+import errno
+import hashlib
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reid.core.errors import ReidError
+from reid.core.files import read_json, replacing, sha256, write_json
+from reid.raw.archive import pack
+
+# ---- files that appear whole
+
+
+def test_file_appears_at_the_end_only(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.txt"
+    with replacing(path) as partial:
+        partial.write_text("half")
+        assert not path.exists() and partial.parent == path.parent and partial.name.startswith(".")
+        partial.write_text("whole")
+    assert path.read_text() == "whole" and os.listdir(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, OSError, ReidError])
+@pytest.mark.parametrize("written", [True, False])
+def test_error_leaves_nothing_and_keeps_the_old_file(tmp_path, error, written):
+    for path in (tmp_path / "old.txt", tmp_path / "new.txt"):
+        (tmp_path / "old.txt").write_text("old")
+        with pytest.raises(error), replacing(path) as partial:
+            if written:
+                partial.write_text("half")
+            raise error("stop")
+    assert os.listdir(tmp_path) == ["old.txt"] and (tmp_path / "old.txt").read_text() == "old"
+
+
+def test_leftover_of_a_killed_process_is_overwritten(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(RuntimeError), replacing(path) as partial:
+        leftover = partial
+        raise RuntimeError
+    leftover.write_text("a longer text that a killed process left")
+    with replacing(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new" and os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_full_disk_is_the_users_error(tmp_path, monkeypatch, number, call):
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(ReidError, match="a.json: the disk is full .*free some space and run again"):
+        write_json(path, {"a": 1})
+    assert os.listdir(tmp_path) == ["a.json"] and path.read_text() == "old"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_json(path, {"a": 1}),
+        lambda path: pack(path, [("a.png", b"1" * 100_000)]),
+    ],
+    ids=["JSON", "zip"],
+)
+def test_writers_on_a_device_that_is_full(tmp_path, write):
+    (tmp_path / ".a.partial").symlink_to("/dev/full")
+    with pytest.raises(ReidError, match="a: the disk is full"):
+        write(tmp_path / "a")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_parquet_on_a_device_that_is_full(tmp_path):
+    """Arrow raises its own errors: they must carry the number."""
+    (tmp_path / ".a.partial").symlink_to("/dev/full")
+    with pytest.raises(ReidError, match="a: the disk is full"), replacing(tmp_path / "a") as partial:
+        pq.write_table(pa.table({"x": list(range(1000))}), partial)
+    assert os.listdir(tmp_path) == []
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(PermissionError, match="elsewhere"), replacing(tmp_path / "a.txt"):
+        raise PermissionError(errno.EACCES, "Permission denied", "elsewhere")
+
+
+def test_place_that_must_not_be_written_is_the_users_error(tmp_path):
+    refused = pytest.raises(ReidError, match="a.txt: cannot be written .Permission denied")
+    with refused, replacing(tmp_path / "a.txt") as partial:
+        raise PermissionError(errno.EACCES, "Permission denied", str(partial))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReidError, match="file/below/a.txt: its folder cannot be made"):
+        write_json(tmp_path / "file/below/a.txt", {})
+
+
+# ---- JSON and hashes
+
+
+def test_json_is_read_back_and_keeps_its_order(tmp_path):
+    content = {"b": [1, 2.5, None, True], "a": {"Atlético": "é"}, "10": 1, "9": 2}
+    write_json(tmp_path / "a.json", content)
+    read = read_json(tmp_path / "a.json")
+    assert read == content and list(read) == ["b", "a", "10", "9"]
+    text = (tmp_path / "a.json").read_bytes()
+    assert text.endswith(b"}\n") and "Atlético".encode() in text and json.loads(text) == content
+    write_json(tmp_path / "b.json", content)
+    assert (tmp_path / "b.json").read_bytes() == text
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1}}', b"\xff\xfe{}", b"{'a': 1}"])
+def test_what_is_no_json_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ReidError, match="a.json: is not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_missing_json_is_named(tmp_path):
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(ReidError, match=f"{path}: cannot be read"):
+            read_json(path)
+
+
+@pytest.mark.parametrize("size", [0, 1, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, (20 << 20) + 7])
+def test_sha256_is_that_of_hashlib(tmp_path, size):
+    content = (b"0123456789" * (size // 10 + 1))[:size]
+    (tmp_path / "a").write_bytes(content)
+    steps = []
+    assert sha256(tmp_path / "a", steps.append) == sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    assert sum(steps) == size

@@ -1,0 +1,99 @@
+"""What docs/extending.md says, done as it stands there, in a clone, in both engines.
+
+Slow: a clone is trained a few times on a very small data set.
+"""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from builders import ROOT
+from builders.clone import Clone
+
+TEXT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+pytestmark = pytest.mark.slow
+
+
+def blocks(section):
+    """The code of a section of the page: list of (language, content)."""
+    part = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)[1]
+    return re.findall(r"```(\w+)\n(.*?)```", part, re.DOTALL)
+
+
+def extension(clone, section, name):
+    """Write the extension of a section and use it in the model as the page says."""
+    (_, code), (_, use) = blocks(section)
+    (clone.folder / f"extensions/{name}.py").write_text(code)
+    (model,) = clone.params["models"].values()
+    model.update(yaml.safe_load(use))
+    clone.write_params()
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    clone = Clone(tmp_path_factory.mktemp("extending"), {"epochs": 1})
+    clone.run("snakemake", "--cores", "8", "results/models/small/model.safetensors")
+    return clone
+
+
+def test_a_loss_is_trained_with_and_again_when_its_file_changes_in_both_engines(clone):
+    extension(clone, "A loss", "soft_margin")
+    checkpoint, curve = "results/models/small/model.safetensors", "results/training/small/curves/soft_margin.tsv"
+    assert {"train", "weights"} <= set(clone.would_run(checkpoint))
+    clone.run("snakemake", "--cores", "8", checkpoint)
+    first = (clone.folder / curve).read_text()
+    assert len(first.splitlines()) == 2
+    assert clone.would_run(checkpoint) == {}
+
+    path = clone.folder / "extensions/soft_margin.py"
+    path.write_text(path.read_text().replace("softplus(params.scale", "softplus(3 * params.scale"))
+    assert "train" in clone.would_run(checkpoint)
+    clone.run("snakemake", "--cores", "8", checkpoint)
+    assert (clone.folder / curve).read_text() != first
+
+    clone.run("dvc", "repro", "train@small")
+    assert json.loads(clone.run("dvc", "status", "train@small", "--json")) == {}
+    path.write_text(path.read_text().replace("softplus(3 *", "softplus(4 *"))
+    assert "train@small" in json.loads(clone.run("dvc", "status", "train@small", "--json"))
+    second = (clone.folder / curve).read_text()
+    clone.run("dvc", "repro", "train@small")
+    assert (clone.folder / curve).read_text() != second
+
+
+def test_an_extensions_parameters_are_checked_and_its_errors_name_it(clone):
+    text = (clone.folder / "params.yaml").read_text()
+    (clone.folder / "params.yaml").write_text(text.replace("scale: 2.0", "scael: 2.0"))
+    said = clone.run("snakemake", "--cores", "8", "-n", "submission", fails=True)
+    assert "loss.soft_margin.scael: is not a parameter; did you mean scale?" in said and "Traceback" not in said
+    (clone.folder / "params.yaml").write_text(text)
+    broken = clone.folder / "extensions/broken.py"
+    broken.write_text("from reid.params import LOSSES\nimport nothing_of_this_name\n")
+    said = clone.run("snakemake", "--cores", "8", "-n", "submission", fails=True)
+    assert "extensions/broken.py, line 2" in said and "nothing_of_this_name" in said
+    broken.unlink()
+
+
+def test_a_backbone_and_an_augmentation_go_all_the_way_to_the_embeddings(clone):
+    extension(clone, "A backbone", "tiny")
+    extension(clone, "An augmentation", "grey")
+    clone.run("snakemake", "--cores", "8", "results/embeddings/small/valid.npy")
+    summary = json.loads((clone.folder / "results/training/small/summary.json").read_text())
+    assert summary["backbone"] == "tiny" and summary["parameters"] < 100_000
+
+
+def test_a_rule_is_run_by_both_engines_and_the_parity_test_takes_it(clone):
+    (_, script), (_, rule), (_, stage) = blocks("A rule")
+    (clone.folder / "scripts/nearest.py").write_text(script)
+    with open(clone.folder / "workflow/rules/ranking.smk", "a") as file:
+        file.write("\n\n" + rule)
+    ledger = clone.folder / "dvc.yaml"
+    indented = "".join(f"  {line}\n" for line in stage.splitlines())
+    ledger.write_text(ledger.read_text().replace("\nplots:\n", f"\n{indented}\nplots:\n", 1))
+    clone.run("snakemake", "--cores", "8", "results/nearest/valid.csv")
+    lines = (clone.folder / "results/nearest/valid.csv").read_text().splitlines()
+    assert lines[0] == "query,gallery,distance" and len(lines) > 5
+    clone.run("dvc", "repro", "nearest")
+    assert clone.would_run("results/nearest/valid.csv") == {}
+    assert " passed" in clone.run("pytest", "tests/engines/test_parity.py", "-p", "no:xdist", "-p", "no:cacheprovider")

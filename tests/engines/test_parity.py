@@ -1,0 +1,210 @@
+"""The two engines resolve the same pipeline: rules, commands, inputs, outputs, parameters, code."""
+
+import os
+import re
+import shutil
+import subprocess
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import DAGSettings, ResourceSettings
+
+from builders import ROOT
+from reid.core.splits import RANKED
+from reid.engines import workflow as engine
+
+TRAINABLE = [
+    f"{kind}/{split}.{end}"
+    for kind, end in (("index", "parquet"), ("thumbnails", "npy"))
+    for split in ("train", "valid", "test")
+]
+RUN = "snakemake --cores 8 --allowed-rules"
+EXTERNAL = {"elsewhere": {"folder": "embeddings/elsewhere"}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The project with a model that is trained and one whose embeddings are made elsewhere."""
+    folder = tmp_path_factory.mktemp("parity")
+    for name in ("Snakefile", "dvc.yaml", ".dvc/config", ".dvcignore"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("workflow", "scripts", "reid", "extensions", "envs", "profiles"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["external_models"] = EXTERNAL
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    for split in RANKED:
+        (folder / EXTERNAL["elsewhere"]["folder"]).mkdir(parents=True, exist_ok=True)
+        (folder / EXTERNAL["elsewhere"]["folder"] / f"{split}.npy").write_bytes(b"any")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def params(folder):
+    return yaml.safe_load((folder / "params.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def stages(folder):
+    """DVC's stages, resolved: name with model to stage."""
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    return {stage.name: stage for stage in Repo(str(folder)).index.stages}
+
+
+@pytest.fixture(scope="module")
+def workflow(folder, stages):
+    """Snakemake's workflow with the whole graph of jobs: for its target, and for all that DVC's stages make."""
+    before = Path.cwd()
+    with SnakemakeApi() as api:
+        found = api.workflow(
+            resource_settings=ResourceSettings(cores=8), snakefile=folder / "Snakefile", workdir=folder
+        )
+        made = {out.def_path for stage in stages.values() for out in stage.outs} - {"results/browse"}
+        found.dag(DAGSettings(targets={"submission", *made}, forceall=True))
+        found._workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
+        found._workflow._build_dag()
+        yield found._workflow
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def rules(workflow):
+    """Snakemake's rules by name."""
+    return {rule.name: rule for rule in workflow.rules}
+
+
+@pytest.fixture(scope="module")
+def files(workflow):
+    """Snakemake's outputs, resolved: path to (rule, inputs, parameters, all outputs of its job)."""
+    return {
+        str(path): (job.rule.name, {str(i) for i in job.input}, list(job.params), frozenset(map(str, job.output)))
+        for job in workflow.dag.jobs
+        for path in job.output
+    }
+
+
+def outputs_of(files, stage):
+    rule, _, model = stage.partition("@")
+    return {
+        path for path, (name, *_) in files.items() if name == rule and (not model or model in re.split("[/.-]", path))
+    }
+
+
+def test_every_rule_is_a_stage_and_every_stage_a_rule(rules, stages):
+    assert {name.split("@")[0] for name in stages} == set(rules) - {"submission"}
+    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    assert {name.split("@")[0] for name in stages} <= scripts
+
+
+def test_there_is_a_stage_for_every_model(stages, params):
+    for rule in ("weights", "train", "embed", "curves"):
+        assert {name.split("@")[1] for name in stages if name.startswith(f"{rule}@")} == set(params["models"])
+    assert {name.split("@")[1] for name in stages if name.startswith("external@")} == set(EXTERNAL)
+
+
+def test_a_stage_has_its_rules_outputs(stages, files):
+    for name, stage in stages.items():
+        outputs = {re.sub(r"^(results/browse)/.*", r"\1", path) for path in outputs_of(files, name)}  # as a folder
+        assert {out.def_path for out in stage.outs} == outputs, name
+
+
+def test_a_stage_runs_its_rule_for_its_outputs(stages, files):
+    for name, stage in stages.items():
+        rule, _, targets = stage.cmd.removeprefix(RUN).strip().partition(" -- ")
+        assert stage.cmd.startswith(RUN) and rule == name.split("@")[0]
+        targets = targets.split()
+        # one target for each of the rule's jobs, and together they make all outputs
+        jobs = {files[path][3] for path in outputs_of(files, name)}
+        assert {files[path][3] for path in targets} == jobs and len(targets) == len(jobs), name
+
+
+def by_folder(path):
+    """Code is declared by the package to DVC, and so are the embeddings of all models and those made elsewhere."""
+    return re.sub(r"^(reid/\w+|extensions|results/embeddings|embeddings/elsewhere)/.*", r"\1", path)
+
+
+def test_a_stage_has_its_rules_inputs(stages, files, rules):
+    for name, stage in stages.items():
+        inputs = {by_folder(path) for path in set().union(*(files[path][1] for path in outputs_of(files, name)))}
+        rule_file = Path(rules[name.split("@")[0]].snakefile)
+        declared = {dep.def_path for dep in stage.deps} - {"params.yaml"}
+        if name.startswith("train@"):  # DVC cannot choose: all that train.splits and validation may name
+            inputs |= {f"data/{kind}" for kind in TRAINABLE}
+        declared -= {"extensions"} - inputs  # there may be none
+        assert declared == inputs | {f"workflow/rules/{rule_file.name}"}, f"{name}: correct its deps in dvc.yaml"
+
+
+def test_what_extensions_may_change_depends_on_them_in_both_engines(stages, workflow):
+    extended = {
+        name.split("@")[0] for name, stage in stages.items() if "extensions" in {d.def_path for d in stage.deps}
+    }
+    assert extended == {name for name, body in rule_bodies().items() if "extended=True" in body}
+    assert {"weights", "train", "embed", "distances"} == extended
+
+
+def rule_bodies():
+    """Name of each rule to its text."""
+    text = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    return dict(zip(*[iter(re.split(r"^rule (\w+):", text, flags=re.MULTILINE)[1:])] * 2, strict=True))
+
+
+def test_a_stage_has_its_rules_parameters(stages, files, params):
+    def value(key):
+        found = params
+        for part in key.split("."):
+            found = found[part]
+        return found
+
+    for name, stage in stages.items():
+        keys = [key for dep in stage.deps for key in getattr(dep, "params", [])]
+        for path in outputs_of(files, name):
+            assert files[path][2] == [value(key) for key in keys], name
+
+
+def test_embeddings_of_every_fused_model_go_into_the_distances(files, params):
+    for split in RANKED:
+        inputs = files[f"results/distances/{split}.parquet"][1]
+        for model in [*params["models"], *EXTERNAL]:
+            assert f"results/embeddings/{model}/{split}.npy" in inputs
+
+
+@pytest.mark.parametrize("rule", sorted(rule_bodies()))
+def test_declared_code_is_what_a_script_imports(rule):
+    """Every file that the script imports is in a package that its rule names, and no package is named in vain."""
+    finder = ModuleFinder(path=[str(ROOT)])  # nothing but the project's own modules is found
+    finder.run_script(str(ROOT / "scripts" / f"{rule}.py"))
+    imported = {Path(m.__file__).relative_to(ROOT) for m in finder.modules.values() if m.__file__}
+    packages = {path.parts[1] for path in imported if path.parts[0] == "reid" and len(path.parts) > 2}
+    call = re.search(r"engine\.code\((.*?)\)", rule_bodies()[rule], re.DOTALL)[1]
+    script, *named = re.findall(r'"(\w+)"', call)
+    assert script == rule and set(named) == packages
+    assert Path(f"scripts/{rule}.py") in imported
+
+
+def test_code_is_every_file_of_its_packages_and_nothing_that_python_makes_of_it():
+    files = engine.code("browse", "core", "page")
+    assert "scripts/browse.py" in files and "reid/core/errors.py" in files
+    assert any(path.endswith("browse.html") for path in files)
+    assert not any("__pycache__" in path for path in files)
+
+
+def test_the_package_itself_holds_no_code_that_would_have_to_be_declared():
+    tree = compile((ROOT / "reid/__init__.py").read_text(), "reid", "exec", flags=1024)  # ast.PyCF_ONLY_AST
+    assert len(tree.body) == 1
+
+
+def test_the_graph_in_the_readme_is_the_workflow(workflow):
+    drawn = re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    edges = {
+        (d.rule.name, job.rule.name)
+        for job in workflow.dag.jobs
+        for d in workflow.dag.dependencies[job]
+        if "external" not in (d.rule.name, job.rule.name)
+    }
+    assert len(edges) > 10
+    assert set(re.findall(r"(\w+) --> (\w+)", drawn)) == edges

@@ -1,0 +1,342 @@
+"""Pretrained weights: which arrays fit, from files and by name, and what is refused."""
+
+import pickle
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+
+from builders.model import NETWORK, model
+from reid.core.errors import ReidError
+from reid.core.files import sha256
+from reid.models.checkpoint import load, save, set_arrays
+from reid.models.embedder import Embedder
+from reid.models.osnet import osnet
+from reid.models.pretrained import find_init, read_init, write_init
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SMALL = "shufflenet_v2_x0_5"
+
+
+def torchvision_state(backbone, seed=5):
+    torch.manual_seed(seed)
+    state = torchvision.models.get_model(backbone, weights=None).state_dict()
+    for key, value in state.items():  # layers that start at 0 and 1 would match anyway
+        if value.is_floating_point():
+            state[key] = value + 0.01 * torch.rand(value.shape)
+    return state
+
+
+@pytest.fixture(scope="module")
+def small_state():
+    return torchvision_state(SMALL)
+
+
+def params_of(backbone=SMALL, size=(32, 16), weights=None, **changes):
+    network = {**NETWORK, "backbone": backbone, "weights": weights and str(weights), **changes}
+    return model({"network": network, "input": {"height": size[0], "width": size[1]}})
+
+
+def build(backbone=SMALL, size=(32, 16), weights=None, **changes):
+    """A network that begins with ``weights``."""
+    params = params_of(backbone, size, weights, **changes)
+    match, _ = find_init(params)
+    built = Embedder(params.network, size).eval()
+    set_arrays(built, match.arrays)
+    return built
+
+
+def images(count, size, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (count, *size, 3), np.uint8))
+
+
+def embed(network, batch):
+    with torch.no_grad():
+        return network(network.prepare(batch))
+
+
+def test_embedding_is_the_pooled_features_of_torchvisions_network(tmp_path):
+    resnet18_state = torchvision_state("resnet18")
+    safetensors.torch.save_file(resnet18_state, tmp_path / "w.safetensors")
+    whole = torchvision.models.resnet18(weights=None).eval()
+    whole.load_state_dict(resnet18_state)
+    features = []
+    whole.avgpool.register_forward_hook(lambda *args: features.append(args[2].flatten(1)))
+    own = build("resnet18", weights=tmp_path / "w.safetensors")
+    x = own.prepare(images(4, (32, 16)))
+    with torch.no_grad():
+        whole(x)
+        torch.testing.assert_close(own(x), features[0])
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
+def test_weights_of_a_file_become_the_backbones(tmp_path, small_state, suffix):
+    path = tmp_path / f"w{suffix}"
+    (safetensors.torch.save_file if suffix == ".safetensors" else torch.save)(small_state, path)
+    own = build(SMALL, weights=path).backbone.state_dict()
+    assert set(own) == {key for key in small_state if not key.startswith("fc.")}
+    assert all(torch.equal(value, small_state[key]) for key, value in own.items())
+
+
+def test_weights_cover_the_layers_of_the_head_that_stay(tmp_path):
+    state = torchvision_state("mobilenet_v3_small")
+    torch.save(state, tmp_path / "w.pth")
+    own = build("mobilenet_v3_small", (64, 32), weights=tmp_path / "w.pth").backbone.state_dict()
+    stay = [key for key in own if key.startswith("classifier")]
+    assert stay
+    assert all(torch.equal(value, state[key]) for key, value in own.items())
+
+
+def test_weights_with_a_classifier_of_other_width_or_none_are_taken(tmp_path, small_state):
+    state = {key: value for key, value in small_state.items() if not key.startswith("fc.")}
+    torch.save(state, tmp_path / "none.pth")
+    torch.save({**state, "fc.weight": torch.zeros(7, 1024), "fc.bias": torch.zeros(7)}, tmp_path / "seven.pth")
+    batch = images(2, (32, 16))
+    assert torch.equal(
+        embed(build(SMALL, weights=tmp_path / "none.pth"), batch),
+        embed(build(SMALL, weights=tmp_path / "seven.pth"), batch),
+    )
+
+
+def test_weights_of_another_network_are_refused_with_the_first_array(tmp_path, small_state):
+    path = tmp_path / "w.pth"
+    torch.save(small_state, path)
+    with pytest.raises(
+        ReidError, match=r"w\.pth is not of mobilenet_v3_small: 0 % .*first backbone\.features\.0\.0\.weight is not in"
+    ):
+        build("mobilenet_v3_small", weights=path)
+
+
+def test_weights_of_a_deeper_network_of_the_family_are_refused(tmp_path):
+    path = tmp_path / "w.pth"  # resnet34 has every array of resnet18, in its shape, and more
+    torch.save(torchvision_state("resnet34"), path)
+    with pytest.raises(ReidError, match=r"w\.pth is not of resnet18: 100 % .*left out.*layer1\.2\..*not part of"):
+        build("resnet18", weights=path)
+
+
+def test_what_matched_and_what_did_not_is_told(tmp_path, small_state):
+    state = {**small_state, "stage2.0.branch1.0.weight": torch.zeros(3, 5), "more": torch.zeros(2)}
+    del state["conv1.1.bias"]
+    torch.save(state, tmp_path / "w.pth")
+    match, about = find_init(params_of(weights=tmp_path / "w.pth"))
+    own = {f"backbone.{name}" for name in small_state if not name.startswith("fc.")}
+    assert set(match.arrays) == own - {"backbone.conv1.1.bias", "backbone.stage2.0.branch1.0.weight"}
+    assert set(match.missing) == {"backbone.conv1.1.bias", "backbone.stage2.0.branch1.0.weight"}
+    left = dict(match.left_out)
+    assert set(left) == {"fc.weight", "fc.bias", "more", "stage2.0.branch1.0.weight"}
+    assert left["fc.weight"] == "classifier" and "[3, 5] instead of [24, 1, 3, 3]" in left["stage2.0.branch1.0.weight"]
+    parameters = dict(Embedder(params_of().network, (32, 16)).backbone.named_parameters())
+    lost = parameters["conv1.1.bias"].numel() + parameters["stage2.0.branch1.0.weight"].numel()
+    assert match.share == pytest.approx(1 - lost / sum(p.numel() for p in parameters.values()))
+    assert about == {"file": "w.pth", "sha256": sha256(tmp_path / "w.pth")}
+
+
+def test_enough_must_match(tmp_path):
+    state = torchvision_state("resnet18")
+    torch.save({name: v for name, v in state.items() if not name.startswith("layer4.1.conv2")}, tmp_path / "w.pth")
+    with pytest.raises(ReidError, match=r"79 % of the backbone found, 1 arrays missing"):
+        build("resnet18", weights=tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_torchreids_checkpoint_of_the_kits_resnet_fills_the_projection_too(tmp_path, prefix):
+    state = torchvision_state("resnet18")
+    del state["fc.weight"], state["fc.bias"]
+    layer = torch.nn.Sequential(torch.nn.Linear(512, 20), torch.nn.BatchNorm1d(20), torch.nn.ReLU())
+    state |= {f"fc.{name}": value for name, value in layer.state_dict().items()}
+    state |= {"classifier.weight": torch.zeros(7, 20), "classifier.bias": torch.zeros(7)}
+    whole = {
+        "state_dict": {prefix + name: value for name, value in state.items()},
+        "epoch": 3,
+        "rank1": np.float32(0.5),
+        "optimizer": {"state": {}, "param_groups": []},
+        "scheduler": {"milestones": [20]},
+    }
+    torch.save(whole, tmp_path / "model.pth.tar-3")
+    changes = {"weights": str(tmp_path / "model.pth.tar-3"), "projection": {"width": 20, "kind": "relu"}}
+    match, _ = find_init(params_of("resnet18", **changes))
+    assert match.missing == [] and match.share == 1
+    assert {name for name, _ in match.left_out} == {"classifier.weight", "classifier.bias"}
+    assert torch.equal(match.arrays["projection.0.weight"], layer[0].weight)
+    assert torch.equal(match.arrays["backbone.conv1.weight"], state["conv1.weight"])
+
+
+def test_weights_may_be_a_checkpoint_of_this_pipeline(tmp_path):
+    params = params_of(projection={"width": 8, "kind": "linear"})
+    torch.manual_seed(9)
+    trained = Embedder(params.network, (32, 16)).eval()
+    save(tmp_path / "m.safetensors", trained, params)
+    again = build(weights=tmp_path / "m.safetensors", projection={"width": 8, "kind": "linear"})
+    assert torch.equal(embed(again, images(2, (32, 16))), embed(trained, images(2, (32, 16))))
+    # a trained network is read without the file that it began with
+    params = params_of(weights=tmp_path / "m.safetensors", projection={"width": 8, "kind": "linear"})
+    save(tmp_path / "n.safetensors", again, params)
+    (tmp_path / "m.safetensors").unlink()
+    read = load(tmp_path / "n.safetensors")
+    assert torch.equal(embed(read, images(2, (32, 16))), embed(again, images(2, (32, 16))))
+
+
+def test_osnets_own_layer_after_the_pooling_is_part_of_it(tmp_path):
+    torch.manual_seed(4)
+    state = osnet("osnet_x0_25").state_dict() | {"classifier.weight": torch.zeros(3, 512)}
+    torch.save({"state_dict": state}, tmp_path / "w.pth")
+    match, _ = find_init(params_of("osnet_x0_25", weights=tmp_path / "w.pth"))
+    assert match.share == 1 and match.missing == []
+    assert "backbone.fc.0.weight" in match.arrays
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_places_of_a_timm_transformer_are_resampled_for_another_size(tmp_path):
+    import timm
+
+    torch.manual_seed(2)
+    square = timm.create_model("vit_tiny_patch16_224", pretrained=False)
+    torch.nn.init.normal_(square.pos_embed)
+    safetensors.torch.save_file(square.state_dict(), tmp_path / "w.safetensors")
+    changes = {"weights": tmp_path / "w.safetensors", "pooling": "token"}
+    match, _ = find_init(params_of("vit_tiny_patch16_224", (64, 32), **changes))
+    assert match.share == 1 and match.missing == []
+    places = match.arrays["backbone.pos_embed"]
+    assert places.shape == (1, 1 + 4 * 2, 192)
+    assert torch.equal(places[:, 0], square.pos_embed[:, 0].detach())  # the token's own place
+    wanted = square.pos_embed[:, 1:].detach().reshape(1, 14, 14, 192).permute(0, 3, 1, 2)
+    wanted = torch.nn.functional.interpolate(wanted, (4, 2), mode="bicubic", antialias=True)
+    torch.testing.assert_close(places[:, 1:], wanted.permute(0, 2, 3, 1).reshape(1, 8, 192), atol=1e-5, rtol=0)
+
+
+def test_init_is_read_as_it_was_written_and_from_scratch_it_is_empty(tmp_path, small_state):
+    torch.save(small_state, tmp_path / "w.pth")
+    match, about = find_init(params_of(weights=tmp_path / "w.pth"))
+    write_init(tmp_path / "a.safetensors", match, about)
+    write_init(tmp_path / "b.safetensors", match, about)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    read = read_init(tmp_path / "a.safetensors")
+    assert set(read) == set(match.arrays) and all(torch.equal(read[name], match.arrays[name]) for name in read)
+    write_init(tmp_path / "none.safetensors", None, {"name": None})
+    assert read_init(tmp_path / "none.safetensors") == {}
+    safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for name in ("other.safetensors", "missing.safetensors", "w.pth"):
+        with pytest.raises(ReidError, match=f"{name}: holds no weights to start from"):
+            read_init(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "backbone, weights, words",
+    [
+        ("osnet_x0_25", "DEFAULT", ["osnet_x0_25 has no weights by name", "Torchreid"]),
+        ("vit_tiny_patch16_224", "laion9b", ["timm's vit_tiny_patch16_224 has no weights laion9b", "augreg_in21k"]),
+    ],
+)
+def test_names_of_weights_that_do_not_exist(backbone, weights, words):
+    with pytest.raises(ReidError) as caught:
+        find_init(params_of(backbone, weights=weights))
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_weights_of_timm_that_cannot_be_fetched_give_one_error(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ReidError, match=r"timm's vit_tiny_patch16_224.* cannot be fetched.*model\.safetensors"):
+        find_init(params_of("vit_tiny_patch16_224", (224, 224), weights="DEFAULT", pooling="token"))
+
+
+class _Evil:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("writer", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_weights_that_would_run_code_are_refused_and_nothing_runs(tmp_path, writer):
+    path, mark = tmp_path / "w.pth", tmp_path / "was run"
+    writer({"conv1.weight": _Evil(mark)}, path)
+    with pytest.raises(ReidError, match=r"w\.pth"):
+        build(SMALL, weights=path)
+    assert not mark.exists()
+    if writer is torch.save:  # the file is as bad as this test believes
+        torch.load(path, weights_only=False)
+        assert mark.exists()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("content", [None, b"", b"\x80\x04garbage"])
+def test_weights_file_that_is_missing_or_garbage_is_one_clear_error(tmp_path, suffix, content):
+    path = tmp_path / f"w{suffix}"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        ReidError, match=rf"network\.weights: .*w\{suffix}.*{'no such file' if content is None else ''}"
+    ):
+        build(SMALL, weights=path)
+
+
+@pytest.mark.parametrize(
+    "content", [torch.zeros(3), [torch.zeros(3)], {"epoch": 3, "state_dict": {}}, {"conv1.weight": 1}]
+)
+def test_weights_file_that_holds_something_else_is_one_clear_error(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(ReidError, match=r"network\.weights: .*w\.pth"):
+        build(SMALL, weights=tmp_path / "w.pth")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of torch.hub, and no network."""
+
+    def refuse(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setattr(torch.hub, "urlopen", refuse)
+    (tmp_path / "home/hub/checkpoints").mkdir(parents=True)
+    return tmp_path / "home/hub/checkpoints"
+
+
+def test_unknown_name_of_weights_names_those_that_exist():
+    with pytest.raises(
+        ReidError, match=r"network\.weights: shufflenet_v2_x0_5 has no weights IMAGENET2K.*IMAGENET1K_V1"
+    ):
+        build(SMALL, weights="IMAGENET2K")
+
+
+@pytest.mark.parametrize("name", ["IMAGENET1K_V1", "DEFAULT"])
+def test_weights_that_cannot_be_fetched_give_one_error_that_says_what_to_do(hub, name):
+    with pytest.raises(ReidError) as caught:
+        build(SMALL, weights=name)
+    file = torchvision.models.ShuffleNet_V2_X0_5_Weights[name].url.rsplit("/", 1)[1]
+    for word in (name, SMALL, "no route to host", str(hub), file, "leave network.weights out"):
+        assert word in str(caught.value)
+
+
+def test_weights_by_name_are_taken_from_where_the_error_says_to_put_them(hub, small_state):
+    file = torchvision.models.ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
+    torch.save(small_state, hub / file)
+    own = build(SMALL, weights="IMAGENET1K_V1").backbone.state_dict()
+    assert all(torch.equal(value, small_state[key]) for key, value in own.items())
+
+
+def test_weights_of_densenet_are_read_under_the_old_names_of_torchvisions_file(hub):
+    state = torchvision_state("densenet121")
+    old = {}
+    for key, value in state.items():
+        for part in ("norm", "conv"):
+            for number in "12":
+                if "denselayer" in key:
+                    key = key.replace(f".{part}{number}.", f".{part}.{number}.")
+        old[key] = value
+    assert set(old) != set(state)
+    torch.save(old, hub / torchvision.models.DenseNet121_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1])
+    own = build("densenet121", (64, 32), weights="IMAGENET1K_V1").backbone.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in own.items())

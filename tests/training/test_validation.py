@@ -1,0 +1,88 @@
+"""mAP of a split while training, against the pipeline's own way and a naive loop."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from reid.training.validation import Watcher
+
+
+class Colour(torch.nn.Module):
+    """Mean colour of a picture as its embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1))
+
+    def prepare(self, pictures):
+        return pictures.permute(0, 3, 1, 2).float()
+
+    def forward(self, x):
+        return x.mean((2, 3))
+
+
+def split(actions=6, queries=3, gallery=5, seed=0):
+    """A labelled split whose colours tell its people apart somewhat better than chance."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for action in range(actions):
+        for role, count in (("query", queries), ("gallery", gallery)):
+            rows += [(role, action, action * 10 + number % 4) for number in range(count)]
+    rows.sort(key=lambda row: row[0] == "query")
+    role, action, person = zip(*rows, strict=True)
+    box = [sum(r == other for other in role[:i]) for i, r in enumerate(role)]
+    table = pa.table(
+        {
+            "role": list(role),
+            "bbox_idx": pa.array(box, pa.int32()),
+            "action_idx": pa.array(action, pa.int32()),
+            "person_uid": pa.array(person, pa.int32()),
+        }
+    )
+    colour = {uid: rng.integers(60, 200, 3) for uid in set(person)}
+    centre = np.array([colour[uid] for uid in person]) + rng.integers(-60, 60, (len(person), 3))
+    return table, np.broadcast_to(np.clip(centre, 0, 255)[:, None, None], (len(person), 8, 4, 3)).astype(np.uint8)
+
+
+def naive(table, store, distance):
+    rows = table.to_pylist()
+    colours = store.reshape(len(store), -1, 3).mean(1)
+    precisions = []
+    for i, query in enumerate(rows):
+        if query["role"] != "query":
+            continue
+        boxes = [j for j, r in enumerate(rows) if r["role"] == "gallery" and r["action_idx"] == query["action_idx"]]
+        boxes.sort(key=lambda j: (distance(colours[i], colours[j]), rows[j]["bbox_idx"]))
+        right = [rows[j]["person_uid"] == query["person_uid"] for j in boxes]
+        hits = [sum(right[: k + 1]) / (k + 1) for k, found in enumerate(right) if found]
+        precisions.append(sum(hits) / len(hits))
+    return sum(precisions) / len(precisions)
+
+
+@pytest.mark.parametrize(
+    "metric, distance",
+    [
+        ("euclidean", lambda a, b: np.linalg.norm(a - b)),
+        ("cosine", lambda a, b: 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 7, 100])
+def test_score_is_the_naive_map(metric, distance, batch):
+    table, store = split()
+    found = Watcher(table, store, metric, batch).score(Colour(), torch.float32)
+    assert found == pytest.approx(naive(table, store, distance), abs=1e-6)
+    assert 0.3 < found < 1
+
+
+def test_network_without_direction_scores_as_if_all_were_alike():
+    table, store = split()
+    found = Watcher(table, np.zeros_like(store), "cosine").score(Colour(), torch.float32)
+    assert found == pytest.approx(naive(table, np.zeros_like(store), lambda a, b: 0))
+
+
+def test_network_that_has_diverged_scores_nothing():
+    table, store = split()
+    network = Colour()
+    network.prepare = lambda pictures: torch.full((len(pictures), 3, 2, 2), torch.nan)
+    assert Watcher(table, store, "cosine").score(network, torch.float32) == 0
