@@ -5,7 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt tune ablation bench growth profile pictures graph requirements
+.PHONY: submission test lint record adopt verify fuzz faults tune ablation bench growth profile pictures graph requirements
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
@@ -27,6 +27,19 @@ record: .venv/ready
 # After `dvc pull`, `dvc checkout` or `dvc exp apply`: tell Snakemake that what DVC restored is up to date.
 adopt: .venv/ready
 	$(ACTIVE) python -m reid.engines.ledger adopt
+
+# Compare everything under data/ and results/ with what was recorded of it.
+verify: .venv/ready
+	$(ACTIVE) python -m reid.lineage.verify
+
+# Hostile inputs of every kind for an hour (a part of them is in `make test`); MINUTES=5 for less.
+MINUTES ?= 60
+fuzz: .venv/ready
+	$(ACTIVE) FUZZ_MINUTES=$(MINUTES) pytest -n 2 tests/fuzz
+
+# Kills, full disks, missing rights, two at once, flipped bytes, clocks, signals: about ten minutes.
+faults: .venv/ready
+	$(ACTIVE) FAULTS=all pytest tests/faults
 
 # Choose the section `distances` of params.yaml by the mAP of valid.
 tune: .venv/ready

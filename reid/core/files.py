@@ -4,24 +4,32 @@ import contextlib
 import csv
 import errno
 import hashlib
+import io
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from reid.core import sniff
 from reid.core.errors import ReidError
+from reid.core.integrity import Sums, read_verified, sum_file, sums_path, write_sums
+
+_TEXT = 1 << 30  # bytes that a table or JSON may have: far beyond what the true size needs
 
 
 @contextlib.contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Iterator[Path]:
     """Write beside ``path`` and rename at the end, so that ``path`` is never seen half-written.
 
     Yields the temporary path. If the body raises, the temporary file is removed and ``path`` is left as it was. A
-    process that is killed leaves the temporary file (``.NAME.partial``), which the next run overwrites.
+    process that is killed leaves the temporary file (``.NAME.partial``), which the next run overwrites. The digests of
+    the file lie beside it (:mod:`reid.core.integrity`).
 
     Args:
         path: the file to make; missing parent folders are made.
+        sums: gives the digests after the body; by default the file is read once more for them.
 
     Yields:
         Path: where to write, in the same folder.
@@ -39,7 +47,10 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield partial
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
+        digests = sums() if sums else sum_file(partial)
+        sums_path(path).unlink(missing_ok=True)  # killed between these lines, a file has none rather than another's
         os.replace(partial, path)
+        write_sums(path, digests)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -87,29 +98,83 @@ def read_csv(
         ReidError: the file is missing, lacks a column, or holds what a column cannot hold.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file, delimiter=delimiter)
-            if missing := [name for name in columns if name not in (rows.fieldnames or ())]:
-                raise ValueError(f"it has no column {missing[0]}")
-            return [{name: of(row[name]) for name, of in columns.items()} for row in rows]
+        text = read_verified(regular(path, maker), _TEXT).decode("utf-8")
+        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        if missing := [name for name in columns if name not in (rows.fieldnames or ())]:
+            raise ValueError(f"it has no column {missing[0]}")
+        return [{name: of(row[name]) for name, of in columns.items()} for row in rows]
     except OSError as error:
         raise ReidError(f"{path}: cannot be read ({error.strerror}); make it with {maker}") from error
     except (ValueError, TypeError, csv.Error) as error:
         raise ReidError(f"{path}: is not the table expected ({error}); make it with {maker}") from error
 
 
-def read_json(path: Path | str) -> Any:
+def read_json(path: Path | str, limit: int = _TEXT, maker: str = "") -> Any:
     """Read a JSON file.
 
+    Args:
+        path: the file.
+        limit: bytes that it may have at most.
+        maker: the program that makes it, for messages.
+
     Raises:
-        ReidError: the file is missing or is not JSON.
+        ReidError: the file is missing, too large, or not JSON; a key stands twice in an object, or a number is none
+            (NaN, Infinity, 1e400).
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(read_verified(regular(path, maker), limit), str(path))
     except OSError as error:
         raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ReidError(f"{path}: is not valid JSON ({error})") from error
+
+
+def parse_json(content: bytes, name: str) -> Any:
+    """JSON as :func:`read_json` takes it; ``name`` is what messages call it.
+
+    Raises:
+        ReidError: as there.
+    """
+
+    def unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(items)
+        if len(result) != len(items):
+            seen: set[str] = set()
+            twice = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise ReidError(f"{name}: the key {twice} stands twice in an object")
+        return result
+
+    def finite(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise ReidError(f"{name}: {text} is not a finite number")
+        return number
+
+    try:
+        return json.loads(
+            content.decode("utf-8-sig"), object_pairs_hook=unique, parse_float=finite, parse_constant=finite
+        )
+    except RecursionError as error:
+        raise ReidError(f"{name}: is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise ReidError(f"{name}: is not UTF-8 text; it is {sniff.describe_bytes(content[:512])}") from error
+    except ValueError as error:  # also a number of more digits than Python reads
+        raise ReidError(f"{name}: is not valid JSON ({error}); it is {sniff.describe_bytes(content[:512])}") from error
+
+
+def regular(path: Path | str, maker: str = "") -> Path:
+    """A path that names a regular file, perhaps by a link; pipes would hang, and devices have no end.
+
+    Args:
+        path: the file.
+        maker: the program that makes it, for messages.
+
+    Raises:
+        ReidError: it does not.
+    """
+    if not os.path.isfile(path):
+        what = sniff.describe(path)
+        problem = "there is no such file" if what == "missing" else f"is {what}, not a file"
+        raise ReidError(f"{path}: {problem}" + (f"; make it with {maker}" if maker else ""))
+    return Path(path)
 
 
 def sha256(path: Path | str, progress: Callable[[int], Any] | None = None) -> str:

@@ -1,5 +1,6 @@
 """Arrow tables as NumPy arrays, without what pyarrow imports for it: pandas takes longer than any file here."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,24 +9,36 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reid.core.errors import ReidError
+from reid.core.files import regular
+from reid.core.integrity import read_verified
 
-def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> Any:
+_LARGEST = 1 << 33  # bytes: twenty times what the largest table of the true size takes
+
+
+def read_parquet(path: Path | str | io.IOBase, columns: Sequence[str] | None = None, maker: str = "") -> Any:
     """Read a Parquet file (``pyarrow.parquet.read_table`` imports ``pyarrow.dataset`` and pandas).
 
     Args:
-        path: the file.
+        path: the file, or an open one. It is checked against its digests.
         columns: names of the columns wanted; all by default.
+        maker: the program that makes such a file, for messages.
 
     Returns:
         pyarrow.Table
 
     Raises:
         KeyError: a column is missing.
-        OSError, pyarrow.ArrowException: the file is missing or is no Parquet file.
+        OSError, pyarrow.ArrowException: the file is no Parquet file.
+        ReidError: it is missing, or not what was written.
     """
-    with pq.ParquetFile(path) as file:
+    source = path if isinstance(path, io.IOBase) else pa.BufferReader(read_verified(regular(path, maker)))
+    with pq.ParquetFile(source) as file:
         for name in columns or []:
             file.schema_arrow.field(name)
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        if (size := sum(group.total_byte_size for group in groups)) > _LARGEST:
+            raise ReidError(f"{path}: unpacks to {size:,} bytes, and {_LARGEST:,} is the most that a table can have")
         return file.read(columns)
 
 

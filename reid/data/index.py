@@ -265,7 +265,7 @@ def read_index(path: Path | str, columns: Sequence[str] | None = None) -> tuple[
         ReidError: the file is missing or is no index.
     """
     try:
-        table = read_parquet(path, columns)
+        table = read_parquet(path, columns, "scripts/index.py")
         return table, json.loads(table.schema.metadata[b"reid"])
     except (OSError, pa.ArrowException, KeyError, TypeError) as error:
         raise ReidError(

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from reid.core.errors import ReidError, summarise
-from reid.core.files import replacing
+from reid.core.files import regular, replacing
 from reid.core.imagenet import MEAN_COLOUR
+from reid.core.integrity import CheckedArray, Sums, digest
 from reid.core.parallel import ordered_map
 from reid.core.progress import bar
 from reid.raw.archive import image_size, read_member
@@ -90,7 +91,7 @@ class _Task(NamedTuple):
     fit: str
 
 
-def _decode_rows(task: _Task) -> tuple[int, list[str]]:
+def _decode_rows(task: _Task) -> tuple[int, list[str], str]:
     """Decode some rows of the index and write them into the store.
 
     Writes by position and not through a memory map, so that the process does not grow with the file.
@@ -106,7 +107,7 @@ def _decode_rows(task: _Task) -> tuple[int, list[str]]:
                 block[i] = decode(content, task.height, task.width, (height, width), task.interpolation, task.fit)
             except ValueError as error:
                 problems.append(f"{task.zip_path}: {member}: {error}")
-        data = block.data.cast("B")
+        data, sums = block.data.cast("B"), digest(block.data)
         position = task.position
         while len(data):
             written = os.pwrite(target, data, position)
@@ -114,7 +115,7 @@ def _decode_rows(task: _Task) -> tuple[int, list[str]]:
     finally:
         os.close(source)
         os.close(target)
-    return len(task.rows), problems
+    return len(task.rows), problems, sums
 
 
 def build_store(
@@ -149,28 +150,32 @@ def build_store(
     problems: list[str] = []
     if not os.access(zip_path, os.R_OK):
         raise ReidError(f"{zip_path}: is missing or cannot be read")
-    with replacing(path) as partial:
-        with open(partial, "wb") as file:
+    digests: list[str] = []
+    with replacing(path, lambda: Sums(header + count * row, header, _CHUNK * row, digests)) as partial:
+        with open(partial, "wb+") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            header = file.tell()
-            file.truncate(header + count * height * width * 3)
+            header, row = file.tell(), height * width * 3
+            file.truncate(header + count * row)
+            file.seek(0)
+            digests.append(digest(file.read(header)))
 
         def tasks() -> Iterator[_Task]:
             for start in range(0, count, _CHUNK):
                 part = table.slice(start, _CHUNK).select(names).to_pydict()
                 rows = list(zip(*(part[name] for name in names), strict=True))
-                position = header + start * height * width * 3
+                position = header + start * row
                 yield _Task(zip_path, partial, rows, position, height, width, interpolation, fit)
 
         with bar(count, os.path.basename(path), "image", progress) as done:
-            for number, failed in ordered_map(_decode_rows, tasks(), workers):
+            for number, failed, sums in ordered_map(_decode_rows, tasks(), workers):
                 problems += failed
+                digests.append(sums)
                 done.update(number)
         if problems:
             raise ReidError(summarise(problems, "images that cannot be used") + "\nFetch or pack the zip again.")
 
 
-def open_store(path: Path | str, rows: int | None = None) -> np.ndarray:
+def open_store(path: Path | str, rows: int | None = None) -> CheckedArray:
     """Map a store into memory.
 
     Args:
@@ -178,13 +183,13 @@ def open_store(path: Path | str, rows: int | None = None) -> np.ndarray:
         rows: how many rows it must have (those of its index).
 
     Returns:
-        uint8 memory map, N x H x W x 3, read-only
+        uint8, N x H x W x 3, mapped, read-only; rows are checked against their digests when they are first read
 
     Raises:
         ReidError: the file is missing, is no store, or has another number of rows.
     """
     try:
-        store = np.lib.format.open_memmap(path, mode="r")
+        store = CheckedArray(regular(path, "scripts/thumbnails.py"))
     except (OSError, ValueError) as error:
         raise ReidError(f"{path}: is not a thumbnail store ({error}); make it with scripts/thumbnails.py") from error
     if store.dtype != np.uint8 or store.ndim != 4 or store.shape[3] != 3:

@@ -102,7 +102,7 @@ def read_queries(source: Any, name: Path | str) -> tuple[pa.Table, dict[str, Any
         ReidError: the file is missing or is no such table.
     """
     try:
-        table = read_parquet(source)
+        table = read_parquet(source, maker="scripts/evaluate.py --queries")
         about = json.loads(table.schema.metadata[b"reid"])
         table = table.select(SCHEMA.names).cast(SCHEMA)
         if not len(table) or any(column.null_count for column in table.columns):

@@ -54,7 +54,7 @@ class Blur(Step):
     """Gaussian blur."""
 
     probability: Share = Field(description=PROBABILITY)
-    sigma: float = Field(gt=0, description="largest standard deviation, pixels")
+    sigma: float = Field(gt=0, le=100, description="largest standard deviation, pixels")
 
 
 @AUGMENTATIONS.declare("color_jitter")

@@ -1,12 +1,22 @@
-"""What the sections of a parameter file are made of."""
+"""What the sections of a parameter file are made of: every number, text and list has an upper bound."""
 
+import os
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MOST_EPOCHS = 10_000
+MOST_THREADS = 1024
+LONGEST_PATH = 4096  # bytes that Linux takes
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Weight = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(gt=0, le=1_000_000)]
+# a folder's name, a job's name and a word of a shell's command, without quotes
+Name = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+PathText = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH, pattern=r"^[^\x00]*$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
 
 
 class Section(BaseModel):
@@ -22,3 +32,8 @@ class Size(Section):
 
     height: int = Field(ge=8, le=2048, description="pixels")
     width: int = Field(ge=8, le=2048, description="pixels")
+
+
+def expanded(path: str) -> Path:
+    """A path of a parameter file as programs open it: a ``~`` at its start is a home folder."""
+    return Path(os.path.expanduser(path))

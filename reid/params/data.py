@@ -1,21 +1,23 @@
 """Sections of the data: ``download``, ``thumbnails``, ``train``."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
-from reid.params.base import Section, Seed, Size
+from reid.params.base import PathText, Section, Seed, Sha256, Size, expanded
 
 Split = Literal["train", "valid", "test", "challenge"]
+MOST_ACTIONS = 100_000  # ten times the real ones
 
 
 class SyntheticActions(Section):
     """How many actions are made for each split; an action has about 27 thumbnails."""
 
-    train: int = Field(ge=1, description="actions")
-    valid: int = Field(ge=1, description="actions")
-    test: int = Field(ge=1, description="actions")
-    challenge: int = Field(ge=1, description="actions")
+    train: int = Field(ge=1, le=MOST_ACTIONS, description="actions")
+    valid: int = Field(ge=1, le=MOST_ACTIONS, description="actions")
+    test: int = Field(ge=1, le=MOST_ACTIONS, description="actions")
+    challenge: int = Field(ge=1, le=MOST_ACTIONS, description="actions")
 
 
 class Synthetic(Section):
@@ -31,13 +33,17 @@ class Download(Section):
     source: Literal["synthetic", "soccernet", "local"] = Field(
         description="drawn here, the SoccerNet download, or files of your own"
     )
-    path: str | None = Field(
+    path: PathText | None = Field(
         None, description="source local: folder with {split}.zip or the folders that the dev kit makes"
     )
-    sha256: dict[Split, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+    sha256: dict[Split, Sha256] = Field(
         {}, description="split: SHA-256 that its zip must have; none for any"
     )
     synthetic: Synthetic | None = None
+
+    def folder(self) -> Path | None:
+        """The folder that ``path`` names, its ``~`` expanded."""
+        return None if self.path is None else expanded(self.path)
 
 
 class Thumbnails(Size):
@@ -56,6 +62,7 @@ class Train(Section):
 
     splits: list[Literal["train", "valid", "test"]] = Field(
         min_length=1,
+        max_length=3,
         description="train; for a final model also valid and test, whose scores are then not valid results; with "
         "valid among them nothing is chosen by valid",
     )

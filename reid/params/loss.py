@@ -1,6 +1,6 @@
 """Section ``loss`` of a model: a weighted sum of the losses that it names."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,7 @@ from reid.params.base import Section, Share, Weight
 from reid.params.registries import LOSSES
 
 WEIGHT = "of this loss in the sum"
+Temperature = Annotated[float, Field(ge=0.0001, le=1000)]  # below, the exponentials leave the range of float32
 TEMPERATURE = "by which similarities are divided; a low one looks at the hardest pairs"
 
 
@@ -26,23 +27,23 @@ class SupCon(WeightedLoss):
     """Supervised contrastive loss (Khosla 2020): softmax of each anchor's positives against its negatives and the
     other positives."""
 
-    temperature: float = Field(gt=0, description=TEMPERATURE)
+    temperature: Temperature = Field(description=TEMPERATURE)
 
 
 @LOSSES.declare("ntxent")
 class NTXent(WeightedLoss):
     """NT-Xent, InfoNCE: each positive pair against the anchor's negatives."""
 
-    temperature: float = Field(gt=0, description=TEMPERATURE)
+    temperature: Temperature = Field(description=TEMPERATURE)
 
 
 @LOSSES.declare("multi_similarity")
 class MultiSimilarity(WeightedLoss):
     """Multi-similarity loss (Wang 2019), without its mining."""
 
-    alpha: float = Field(gt=0, description="sharpness for positives (2)")
-    beta: float = Field(gt=0, description="sharpness for negatives (50)")
-    base: float = Field(description="similarity that parts them (0.5)")
+    alpha: float = Field(gt=0, le=10_000, description="sharpness for positives (2)")
+    beta: float = Field(gt=0, le=10_000, description="sharpness for negatives (50)")
+    base: float = Field(ge=-1, le=1, description="similarity that parts them (0.5)")
 
 
 @LOSSES.declare("circle")
@@ -50,21 +51,21 @@ class Circle(WeightedLoss):
     """Circle loss (Sun 2020)."""
 
     margin: float = Field(ge=0, le=1, description="relaxation of the similarities aimed at (0.4)")
-    gamma: float = Field(gt=0, description="scale (80)")
+    gamma: float = Field(gt=0, le=10_000, description="scale (80)")
 
 
 @LOSSES.declare("triplet")
 class Triplet(WeightedLoss):
     """Hardest positive and negative in the batch (Hermans 2017)."""
 
-    margin: float = Field(ge=0, description="by which the negative should be farther than the positive (0.3)")
+    margin: float = Field(ge=0, le=1000, description="by which the negative should be farther than the positive (0.3)")
 
 
 @LOSSES.declare("centroid")
 class Centroid(WeightedLoss):
     """Softmax of each embedding over its own identity's mean and the negatives' (Wieczorek 2021)."""
 
-    temperature: float = Field(gt=0, description=TEMPERATURE)
+    temperature: Temperature = Field(description=TEMPERATURE)
 
 
 @LOSSES.declare("id")

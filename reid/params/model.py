@@ -1,11 +1,12 @@
 """A section of ``models``: all that decides about one trained model; and of ``external_models``."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from reid.params.augmentation import Augmentation
-from reid.params.base import Section, Seed, Size
+from reid.params.base import MOST_EPOCHS, MOST_THREADS, PathText, Section, Seed, Size, expanded
 from reid.params.loss import Loss
 from reid.params.network import Network
 
@@ -24,18 +25,18 @@ class EpochAverage(Section):
     """Plain mean of the weights at the ends of the last epochs."""
 
     kind: Literal["epochs"]
-    last: int = Field(ge=2, description="epochs")
+    last: int = Field(ge=2, le=MOST_EPOCHS, description="epochs")
 
 
 class Validation(Section):
     """mAP of valid during the training; off when valid is trained on."""
 
     metric: Literal["euclidean", "cosine"] = Field(description="distance of embeddings")
-    every: int = Field(1, ge=1, description="epochs")
+    every: int = Field(1, ge=1, le=MOST_EPOCHS, description="epochs")
     select: Literal["best", "last"] = Field(
         "last", description="the checkpoint that is used: of the best mAP of valid, or the last"
     )
-    patience: Annotated[int, Field(ge=1)] | None = Field(
+    patience: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = Field(
         None, description="the training ends after so many evaluations in a row without a better one; never if absent"
     )
 
@@ -45,7 +46,9 @@ class Model(Section):
 
     seed: Seed = Field(description="of the training: weights, batches and augmentation")
     soup: list[Seed] = Field(
-        [], description="further seeds to train with; the weights of all are averaged (Wortsman 2022)"
+        [],
+        max_length=100,
+        description="further seeds to train with; the weights of all are averaged (Wortsman 2022)",
     )
     subset: float = Field(
         1.0, gt=0, le=1, description="share of the training actions, from the first one on (dev kit)"
@@ -60,8 +63,8 @@ class Model(Section):
     averaging: Annotated[MovingAverage | EpochAverage, Field(discriminator="kind")] | None = Field(
         None, description="of the weights"
     )
-    epochs: int = Field(ge=0, description="0 keeps the untrained network")
-    max_images: Annotated[int, Field(ge=1)] | None = Field(
+    epochs: int = Field(ge=0, le=MOST_EPOCHS, description="0 keeps the untrained network")
+    max_images: Annotated[int, Field(ge=1, le=10**12)] | None = Field(
         None, description="images after which the training ends, if that is before its last epoch"
     )
     validation: Validation | None = None
@@ -69,14 +72,19 @@ class Model(Section):
     compile: Literal["default", "reduce-overhead", "max-autotune"] | None = Field(
         None, description="mode of torch.compile (needs a C compiler)"
     )
-    threads: int = Field(1, ge=1, description="on a CPU; part of the result, because sums are split between threads")
+    threads: int = Field(
+        1, ge=1, le=MOST_THREADS, description="on a CPU; part of the result, because sums are split between threads"
+    )
 
 
 class ExternalModel(Section):
     """Embeddings made elsewhere, which are fused, scored and submitted like those of a trained model."""
 
-    folder: str = Field(
-        min_length=1,
+    folder: PathText = Field(
         description="holds {split}.npy (floats, N x D, row i is row i of the index) or {split}.parquet (columns role, "
         "bbox_idx, embedding; any order) for valid, test and challenge",
     )
+
+    def place(self) -> Path:
+        """The folder, its ``~`` expanded."""
+        return expanded(self.folder)

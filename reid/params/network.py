@@ -1,10 +1,11 @@
 """Section ``network`` of a model."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from reid.params.base import Section
+from reid.params.base import PathText, Section, expanded
 from reid.params.registries import POOLINGS
 
 
@@ -17,7 +18,7 @@ class Average(Section):
 class GeM(Section):
     """Generalised mean of the last feature map with a learned power (Radenovic 2018)."""
 
-    power: float = Field(3.0, gt=0, description="to begin with")
+    power: float = Field(3.0, gt=0, le=100, description="to begin with")
 
 
 @POOLINGS.declare("token")
@@ -28,7 +29,7 @@ class Token(Section):
 class Projection(Section):
     """A layer after the pooling."""
 
-    width: int = Field(ge=1, description="components of the embedding")
+    width: int = Field(ge=1, le=65_536, description="components of the embedding")
     kind: Literal["linear", "relu"] = Field(
         "linear", description="linear alone, or linear + batch norm + ReLU (dev kit)"
     )
@@ -41,7 +42,7 @@ class Network(Section):
         description="a classification network of torchvision.models or timm by its name there (timm/NAME where both "
         "have it); osnet_x1_0, osnet_x0_75, osnet_x0_5, osnet_x0_25, osnet_ain_x1_0, ...; or one of extensions/"
     )
-    weights: str | None = Field(
+    weights: PathText | None = Field(
         None,
         description="pretrained weights to start from (from scratch if absent): DEFAULT or a name of torchvision's "
         "(IMAGENET1K_V1) or timm's (the tag, as laion2b); or a path to a .safetensors or .pth file, Torchreid's too",
@@ -62,6 +63,12 @@ class Network(Section):
         return self.backbone if isinstance(self.backbone, str) else self.backbone.kind
 
     def file(self) -> str | None:
-        """Path of the file that ``weights`` names (Torchreid's end in .pth.tar-60); None if it names no file."""
-        name = (self.weights or "").rsplit("/")[-1]
-        return self.weights if name.endswith((".safetensors", ".pth", ".pt", ".tar")) or ".pth.tar" in name else None
+        """Path of the file that ``weights`` names, its ``~`` expanded; None if it is a name of weights.
+
+        No name of torchvision's or timm's holds a dot or a separator. A text without either is a file's if there is
+        one of that name.
+        """
+        text = self.weights
+        if text is None or not (text.startswith("~") or any(mark in text for mark in "./\\") or os.path.isfile(text)):
+            return None
+        return str(expanded(text))

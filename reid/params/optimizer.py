@@ -4,21 +4,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reid.params.base import Section
+from reid.params.base import MOST_EPOCHS, Section
 from reid.params.registries import OPTIMIZERS
 
 
 class Optimizer(Section):
     """What every optimizer has."""
 
-    learning_rate: float = Field(gt=0, description="the highest")
-    weight_decay: float = Field(0.0, ge=0, description="0 for none")
+    learning_rate: float = Field(gt=0, le=100, description="the highest")
+    weight_decay: float = Field(0.0, ge=0, le=100, description="0 for none")
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="factor of the learning rate per block of the backbone, from its end to its start"
     )
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="largest norm of the gradient")
-    accumulation: int = Field(1, ge=1, description="batches per step")
-    frozen_epochs: int = Field(0, ge=0, description="epochs at the start in which the backbone stays as it is")
+    clip_norm: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(None, description="largest norm of the gradient")
+    accumulation: int = Field(1, ge=1, le=10_000, description="batches per step")
+    frozen_epochs: int = Field(
+        0, ge=0, le=MOST_EPOCHS, description="epochs at the start in which the backbone stays as it is"
+    )
 
 
 OPTIMIZERS.base = Optimizer

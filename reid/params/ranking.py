@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from reid.params.base import Section, Seed, Share, Weight
+from reid.params.base import MOST_THREADS, Name, Section, Seed, Share, Weight
 from reid.params.model import PRECISION, Precision
 from reid.params.registries import POSTPROCESSING
 
@@ -12,12 +12,12 @@ from reid.params.registries import POSTPROCESSING
 class Embed(Section):
     """How embeddings are computed."""
 
-    batch_size: int = Field(ge=1, description="images at a time")
+    batch_size: int = Field(ge=1, le=65_536, description="images at a time")
     flip_test: bool = Field(
         False, description="the mean of the embeddings of an image and of its mirror image, each of length 1"
     )
     precision: Precision = Field("fp32", description=PRECISION)
-    threads: int = Field(1, ge=1, description="on a CPU")
+    threads: int = Field(1, ge=1, le=MOST_THREADS, description="on a CPU")
 
 
 class Step(Section):
@@ -39,8 +39,8 @@ class QueryExpansion(Step):
 
     stage = "embeddings"
 
-    neighbours: int = Field(ge=1, description="gallery boxes of the mean")
-    alpha: float = Field(0.0, ge=0, description="power of the similarity; 0 weighs all alike")
+    neighbours: int = Field(ge=1, le=1000, description="gallery boxes of the mean")
+    alpha: float = Field(0.0, ge=0, le=100, description="power of the similarity; 0 weighs all alike")
 
 
 @POSTPROCESSING.declare("reranking")
@@ -49,15 +49,15 @@ class Reranking(Step):
 
     stage = "boxes"
 
-    k1: int = Field(ge=1, description="neighbours that must be mutual (2 to 4 makes sense in an action)")
-    k2: int = Field(1, ge=1, description="neighbours over which the sets are averaged; 1 for none")
+    k1: int = Field(ge=1, le=1000, description="neighbours that must be mutual (2 to 4 makes sense in an action)")
+    k2: int = Field(1, ge=1, le=1000, description="neighbours over which the sets are averaged; 1 for none")
     lambda_: Share = Field(alias="lambda", description="weight of the original distance")
 
 
 class Assignment(Step):
     """Queries of an action are different people, so a gallery box belongs to one of them at most."""
 
-    temperature: float = Field(gt=0, description="in units of distance")
+    temperature: float = Field(ge=0.000001, le=1_000_000, description="in units of distance")
     weight: float = Field(1.0, gt=0, le=1, description="of the new distance; the rest is the distance as it was")
 
 
@@ -70,7 +70,7 @@ class DualSoftmax(Assignment):
 class Sinkhorn(Assignment):
     """Dual softmax, balanced over the gallery too (Cuturi 2013)."""
 
-    iterations: int = Field(ge=1, description="in which rows and columns are balanced in turns")
+    iterations: int = Field(ge=1, le=1000, description="in which rows and columns are balanced in turns")
 
 
 class Postprocessing(Section):
@@ -81,7 +81,7 @@ class Distances(Section):
     """Distances inside each action."""
 
     metric: Literal["euclidean", "cosine"] = Field(description="distance of embeddings")
-    models: dict[str, Weight] = Field(
+    models: dict[Name, Weight] = Field(
         {}, description="weight of each model whose distances are averaged; if absent all models alike"
     )
     scale: Literal["none", "mean"] = Field(
@@ -93,8 +93,8 @@ class Distances(Section):
 class Evaluate(Section):
     """How a split is scored."""
 
-    ranks: list[Annotated[int, Field(ge=1)]] = Field(
-        min_length=1, description="the k of rank-k; 1 is the official one"
+    ranks: list[Annotated[int, Field(ge=1, le=1000)]] = Field(
+        min_length=1, max_length=100, description="the k of rank-k; 1 is the official one"
     )
     resamples: int = Field(ge=100, le=100000, description="of the bootstrap over actions that gives the intervals")
     seed: Seed = Field(description="of the bootstrap")

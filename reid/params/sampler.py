@@ -12,17 +12,19 @@ from reid.params.registries import SAMPLERS
 class IdentitySampler(Section):
     """The dev kit's RandomIdentitySampler: identities from anywhere, images repeated where one has too few."""
 
-    identities: int = Field(ge=2, description="per batch (P)")
-    instances: int = Field(ge=1, description="images per identity (K)")
+    identities: int = Field(ge=2, le=10_000, description="per batch (P)")
+    instances: int = Field(ge=1, le=1000, description="images per identity (K)")
 
 
 @SAMPLERS.declare("actions")
 class ActionSampler(Section):
     """Whole actions: the team mates that a query will meet are in its batch."""
 
-    actions: int = Field(ge=1, description="per batch")
-    identities: Annotated[int, Field(ge=2)] | None = Field(None, description="per action at most (P); all if absent")
-    instances: Annotated[int, Field(ge=2)] | None = Field(
+    actions: int = Field(ge=1, le=10_000, description="per batch")
+    identities: Annotated[int, Field(ge=2, le=10_000)] | None = Field(
+        None, description="per action at most (P); all if absent"
+    )
+    instances: Annotated[int, Field(ge=2, le=1000)] | None = Field(
         None,
         description="different images per identity at most (K), all if absent; identities with one serve as negatives",
     )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reid.params.base import Section, Share
+from reid.params.base import MOST_EPOCHS, Section, Share
 from reid.params.registries import SCHEDULES
 
 
@@ -12,10 +12,10 @@ from reid.params.registries import SCHEDULES
 class StepSchedule(Section):
     """The dev kit's single_step and multi_step."""
 
-    milestones: list[Annotated[int, Field(ge=1)]] = Field(
-        description="epochs after which the learning rate is multiplied by gamma, ascending"
+    milestones: list[Annotated[int, Field(ge=1, le=MOST_EPOCHS)]] = Field(
+        max_length=100, description="epochs after which the learning rate is multiplied by gamma, ascending"
     )
-    gamma: float = Field(gt=0, description="factor (0.1)")
+    gamma: float = Field(gt=0, le=100, description="factor (0.1)")
 
 
 @SCHEDULES.declare("cosine")

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidatorFunctionWr
 from reid.core.registry import Registry
 from reid.params import extensions, optimizer, sampler, schedule  # noqa: F401 - the last three fill registries
 from reid.params.augmentation import Augmentation
-from reid.params.base import Section
+from reid.params.base import Name, Section
 from reid.params.data import Download, Thumbnails, Train
 from reid.params.loss import Loss
 from reid.params.model import ExternalModel, Model
@@ -30,7 +30,7 @@ from reid.params.registries import (
     SCHEDULES,
 )
 
-Name = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+MOST_MODELS = 100
 
 
 class Params(Section):
@@ -39,8 +39,10 @@ class Params(Section):
     download: Download
     thumbnails: Thumbnails
     train: Train
-    models: dict[Name, Model] = Field({}, description="those to train")
-    external_models: dict[Name, ExternalModel] = Field({}, description="those whose embeddings are made elsewhere")
+    models: dict[Name, Model] = Field({}, max_length=MOST_MODELS, description="those to train")
+    external_models: dict[Name, ExternalModel] = Field(
+        {}, max_length=MOST_MODELS, description="those whose embeddings are made elsewhere"
+    )
     embed: Embed
     distances: Distances
     evaluate: Evaluate
@@ -102,7 +104,7 @@ def _registered_backbone(value: Any, as_section: ValidatorFunctionWrapHandler) -
 
 
 def _build() -> type[Params]:
-    backbone: Any = str
+    backbone: Any = Annotated[str, Field(max_length=200)]
     if list(BACKBONES):
         kinds = _kinds(BACKBONES)
         section: Any = Annotated[Union[kinds], Field(discriminator="kind")] if len(kinds) > 1 else kinds[0]
@@ -141,7 +143,10 @@ def _build() -> type[Params]:
         "Params",
         __base__=Params,
         __doc__=Params.__doc__,
-        models=(dict[Name, model], Field({}, description=Params.model_fields["models"].description)),
+        models=(
+            dict[Name, model],
+            Field({}, max_length=MOST_MODELS, description=Params.model_fields["models"].description),
+        ),
         distances=(distances, Field()),
     )
 

@@ -153,7 +153,7 @@ def read_distances(path: Path | str) -> Pairs:
         ReidError: the file is missing, is another kind of file, or holds a distance that is not a number.
     """
     try:
-        table = read_parquet(path, SCHEMA.names).cast(SCHEMA)
+        table = read_parquet(path, SCHEMA.names, "scripts/distances.py").cast(SCHEMA)
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise ReidError(f"{path}: is not a distance file ({error}); make it with scripts/distances.py") from error
     if not len(table) or any(table[name].null_count for name in SCHEMA.names):

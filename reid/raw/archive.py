@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reid.core.errors import ReidError
-from reid.core.files import replacing
+from reid.core.files import regular, replacing
+from reid.core.integrity import CheckedFile
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's oldest time: a packed zip does not depend on when it was packed
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # PKWARE APPNOTE 4.3.7
@@ -45,9 +46,7 @@ def open_zip(path: Path | str) -> zipfile.ZipFile:
         ReidError: the file is missing, truncated or no zip.
     """
     try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise ReidError(f"{path}: there is no such file") from error
+        return zipfile.ZipFile(io.BufferedReader(CheckedFile(regular(path)), 1 << 20))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ReidError(
             f"{path}: is not a complete zip ({error}); it was cut short or is another kind of file: fetch it again"

@@ -45,7 +45,7 @@ def read_summary(path: Path | str) -> dict[str, Any]:
     Raises:
         ReidError: the file is missing or another.
     """
-    summary = read_json(path)
+    summary = read_json(path, maker=_MAKER)
     try:
         facts(summary)
         best_epochs(summary, 1)

@@ -40,7 +40,7 @@ def read_scores(path: Path | str) -> tuple[str, bool, dict[str, Any]]:
     Raises:
         ReidError: the file is missing, or holds no such metrics.
     """
-    content = read_json(path)
+    content = read_json(path, maker="scripts/evaluate.py")
     try:
         trained_on = bool(content.get("trained_on", False))
         scores = content["of_training_data"] if trained_on else content

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from reid.core import integrity
 from reid.core.errors import ReidError
-from reid.core.files import replacing
+from reid.core.files import regular, replacing
 from reid.core.tables import column, numbers, read_parquet
 
 
@@ -36,6 +37,7 @@ def read_embeddings(path: Path | str, rows: int) -> np.ndarray:
         ReidError: the file is missing, of another kind or length, or holds values that are not finite.
     """
     try:
+        integrity.verify(regular(path, "scripts/embed.py"))
         embeddings = np.lib.format.open_memmap(path, mode="r")  # np.load would open zips and pickles too
     except (OSError, ValueError) as error:
         raise ReidError(f"{path}: is not an array of embeddings ({error}); make it with scripts/embed.py") from error

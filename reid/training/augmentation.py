@@ -13,7 +13,7 @@ from reid.core.errors import ReidError
 from reid.core.imagenet import MEAN, MEAN_COLOUR
 from reid.models.embedder import resize
 from reid.params import augmentation as declared
-from reid.params.extensions import source
+from reid.params import extensions
 from reid.params.registries import AUGMENTATIONS
 from reid.params.schema import parts
 
@@ -246,7 +246,9 @@ class Augment:
         self.params, self.size = params, (size[0], size[1])
         self.steps: dict[str, list[tuple[str, Step]]] = {"store": [], "input": []}
         for name, part in parts(params, AUGMENTATIONS).items():
-            self.steps[part.stage].append((name, AUGMENTATIONS.builder(name)(part, self.size)))
+            builder = AUGMENTATIONS.builder(name)
+            with extensions.named(builder, f"augmentation.{name}"):
+                self.steps[part.stage].append((name, builder(part, self.size)))
 
     def size_at(self, progress: float) -> Shape:
         """(height, width) of the images when this share of the training is done."""
@@ -268,7 +270,7 @@ class Augment:
             float32, B x 3 x height x width in [0, 1] of :meth:`size_at`, channels_last
 
         Raises:
-            ReidError: a step of an extension changes the shape or type of its batch.
+            ReidError: a step of an extension fails, or changes the shape or type of its batch.
         """
         with torch.autocast(images.device.type, enabled=False):  # else matrix product and blur would be in half
             images = self._apply("store", images, generator)
@@ -281,9 +283,11 @@ class Augment:
 
     def _apply(self, stage: str, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         for name, step in self.steps[stage]:
-            changed: Any = step(x, generator)
+            builder = AUGMENTATIONS.builder(name)
+            with extensions.named(builder, f"augmentation.{name}"):
+                changed: Any = step(x, generator)
             if not isinstance(changed, torch.Tensor) or (changed.shape, changed.dtype) != (x.shape, x.dtype):
-                where = source(AUGMENTATIONS.builder(name))
-                raise ReidError(f"augmentation {name}{where}: must return {x.dtype} {list(x.shape)}, as it is given")
+                where, wanted = extensions.source(builder), f"{x.dtype} {list(x.shape)}"
+                raise ReidError(f"augmentation.{name}{where}: must return {wanted}, as it is given")
             x = changed
         return x

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from reid.core.errors import ReidError
+from reid.core.integrity import CheckedArray
 from reid.core.tables import column
 
 
@@ -14,10 +15,10 @@ class Images:
     """The stores of several splits, end to end.
 
     Args:
-        stores: uint8 arrays N x H x W x 3, memory-mapped.
+        stores: uint8 arrays N x H x W x 3, memory-mapped (reid.data.thumbnails.open_store).
     """
 
-    def __init__(self, stores: Sequence[np.ndarray]) -> None:
+    def __init__(self, stores: Sequence[np.ndarray | CheckedArray]) -> None:
         self.stores, self.first = stores, np.cumsum([0, *map(len, stores)])
         self.shape = (int(self.first[-1]), *stores[0].shape[1:])
 

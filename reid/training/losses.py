@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from reid.core.errors import ReidError
-from reid.params.extensions import source
+from reid.params import extensions
 from reid.params.loss import Centroid, Circle, Id, Loss, MultiSimilarity, NTXent, SupCon, Triplet
 from reid.params.registries import LOSSES
 from reid.params.schema import parts
@@ -274,11 +274,15 @@ class BatchLoss(nn.Module):
 
     def __init__(self, params: Loss, width: int, identity_action: Any) -> None:
         super().__init__()
-        named = parts(params, LOSSES)
+        chosen = parts(params, LOSSES)
         setting = Setting(width, torch.as_tensor(identity_action))
         self.params = params
-        self.weights = {name: part.weight for name, part in named.items()}
-        self.losses = nn.ModuleDict({name: LOSSES.builder(name)(part, setting) for name, part in named.items()})
+        self.weights = {name: part.weight for name, part in chosen.items()}
+        self.losses = nn.ModuleDict()
+        for name, part in chosen.items():
+            builder = LOSSES.builder(name)
+            with extensions.named(builder, f"loss.{name}"):
+                self.losses[name] = builder(part, setting)
 
     def forward(
         self,
@@ -300,17 +304,21 @@ class BatchLoss(nn.Module):
             ``"loss"``, the sum (scalar), and each named loss without its weight
 
         Raises:
-            ReidError: the loss of an extension is no scalar.
+            ReidError: the loss of an extension fails or is no scalar.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             after = _at_least_float32(embeddings if bnneck is None else bnneck)
             positive, negative = pair_masks(identity, action, game, self.params.negatives)
             batch = Batch(_at_least_float32(embeddings), after, identity, action, game, positive, negative)
-            values = {name: loss(batch) for name, loss in self.losses.items()}
-            for name, value in values.items():
-                if not isinstance(value, torch.Tensor) or value.ndim:
-                    where = source(LOSSES.builder(name))
-                    shape = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-                    raise ReidError(f"loss {name}{where}: must be a scalar tensor, not {shape}")
+            values = {name: self._value(name, batch) for name in self.losses}
             total = sum(self.weights[name] * value for name, value in values.items())
-        return {"loss": total, **values}
+        return {**values, "loss": total}
+
+    def _value(self, name: str, batch: Batch) -> torch.Tensor:
+        builder = LOSSES.builder(name)
+        with extensions.named(builder, f"loss.{name}"):
+            value: Any = self.losses[name](batch)
+        if not isinstance(value, torch.Tensor) or value.ndim:
+            shape = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            raise ReidError(f"loss.{name}{extensions.source(builder)}: must be a scalar tensor, not {shape}")
+        return value

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from reid.models.embedder import Embedder
+from reid.params import extensions
 from reid.params.optimizer import Optimizer
 from reid.params.registries import OPTIMIZERS
 
@@ -58,6 +59,9 @@ def make(params: Any, network: Embedder, criterion: nn.Module) -> torch.optim.Op
 
     Returns:
         torch.optim.Optimizer; each group holds its own factor of the learning rate as ``scale``
+
+    Raises:
+        ReidError: an extension's optimizer cannot be made.
     """
     blocks = network.blocks() if params.layer_decay < 1 else [list(network.backbone.parameters())]
     inside = {id(parameter) for block in blocks for parameter in block}
@@ -70,7 +74,11 @@ def make(params: Any, network: Embedder, criterion: nn.Module) -> torch.optim.Op
         for block, scale in [*zip(blocks, scales, strict=True), (rest, 1.0)]
         if block
     ]
-    optimizer: torch.optim.Optimizer = OPTIMIZERS.builder(params.kind)(groups, params)
+    builder = OPTIMIZERS.builder(params.kind)
+    with extensions.named(builder, f"optimizer: {params.kind}"):
+        optimizer: Any = builder(groups, params)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(f"its builder gives a {type(optimizer).__name__}, not a torch.optim.Optimizer")
     return optimizer
 
 

@@ -1,10 +1,12 @@
 """Which rows of the training index make up each batch of an epoch."""
 
+from typing import Any
+
 import numpy as np
 
 from reid.core.errors import ReidError
+from reid.params import extensions
 from reid.params.base import Section
-from reid.params.extensions import source
 from reid.params.registries import SAMPLERS
 from reid.params.sampler import ActionSampler, IdentitySampler
 from reid.training.dataset import Identities
@@ -22,21 +24,32 @@ def epoch_batches(identities: Identities, sampler: Section, rng: np.random.Gener
         list of int arrays
 
     Raises:
-        ReidError: there are too few identities for one batch, or an extension's sampler draws what there is not.
+        ReidError: there are too few identities for one batch, or an extension's sampler fails or draws what there is
+            not.
     """
     kind: str = sampler.kind  # type: ignore[attr-defined]
     builder = SAMPLERS.builder(kind)
-    batches = builder(identities, sampler, rng)
+    with extensions.named(builder, f"sampler: {kind}"):
+        batches = list(builder(identities, sampler, rng))
     if not batches:
         raise ReidError(
             f"sampler: {identities.count} identities in {len(np.unique(identities.action))} actions are too few "
             f"for one batch of {sampler}; make the batch smaller or subset larger"
         )
-    if extension := source(builder):
-        strange = [batch for batch in batches if not np.isin(batch, identities.rows).all() or not len(batch)]
-        if strange:
-            raise ReidError(f"sampler {kind}{extension}: a batch is empty or holds rows that are not to be trained on")
+    if extension := extensions.source(builder):
+        wrong = [batch for batch in batches if not _is_batch(batch, identities.rows)]
+        if wrong:
+            raise ReidError(
+                f"sampler: {kind}{extension}: a batch must be an int array of rows to train on, at least one, "
+                f"not {wrong[0]!r}"
+            )
+        return [np.ascontiguousarray(batch, np.int64) for batch in batches]
     return batches
+
+
+def _is_batch(batch: Any, rows: np.ndarray) -> bool:
+    is_array = isinstance(batch, np.ndarray) and batch.ndim == 1 and batch.dtype.kind in "iu"
+    return is_array and len(batch) > 0 and bool(np.isin(batch, rows).all())
 
 
 @SAMPLERS.implement("identity")

@@ -8,6 +8,7 @@ import bisect
 import math
 from typing import Any
 
+from reid.params import extensions
 from reid.params.registries import SCHEDULES
 from reid.params.schedule import CosineSchedule, OneCycleSchedule, StepSchedule
 
@@ -45,7 +46,12 @@ def factor(schedule: Any, progress: float, epoch: int) -> float:
         schedule: parameters of one of the registry ``SCHEDULES``; None for a constant rate.
         progress: share of the training that is done, in [0, 1).
         epoch: number of the present epoch, from 0.
+
+    Raises:
+        ReidError: an extension's schedule fails.
     """
     if schedule is None:
         return 1.0
-    return float(SCHEDULES.builder(schedule.kind)(schedule, progress, epoch))
+    builder = SCHEDULES.builder(schedule.kind)
+    with extensions.named(builder, f"schedule: {schedule.kind}"):
+        return float(builder(schedule, progress, epoch))

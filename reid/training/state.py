@@ -9,6 +9,7 @@ import torch
 
 from reid.core.cli import log
 from reid.core.files import replacing
+from reid.core.integrity import sums_path, verify
 from reid.training.trainer import Trainer
 
 
@@ -28,6 +29,7 @@ class TrainingState:
     def load(self) -> dict[str, Any] | None:
         """The state of :meth:`save`, or None if there is none of this fingerprint."""
         try:
+            verify(self.path)
             content = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
@@ -52,3 +54,4 @@ class TrainingState:
     def remove(self) -> None:
         """Forget the state, once the training has ended and its network is safe."""
         self.path.unlink(missing_ok=True)
+        sums_path(self.path).unlink(missing_ok=True)

@@ -217,9 +217,9 @@ def test_bf16_runs_on_a_cpu_and_keeps_the_arrays_in_fp32():
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_learns_on_a_cpu_too(precision):
     losses = []
-    changes = {**CHEAP, "precision": precision, "epochs": 4, "optimizer.clip_norm": 5.0}
+    changes = {**CHEAP, "precision": precision, "epochs": 8, "optimizer.clip_norm": 5.0}
     trained(changes, on_epoch=lambda _, epoch: losses.append(epoch.losses["loss"]))
-    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    assert np.isfinite(losses).all() and losses[-1] < 0.9 * losses[0]
 
 
 def test_compiled_network_is_the_one_that_is_trained(monkeypatch):

@@ -5,25 +5,25 @@ import pyarrow as pa
 import pytest
 import torch
 
-from reid.training.validation import Watcher
+from reid.training.validation import Validator
 
 
 class Colour(torch.nn.Module):
-    """Mean colour of a picture as its embedding."""
+    """Mean colour of an image as its embedding."""
 
     def __init__(self):
         super().__init__()
         self.register_buffer("mean", torch.zeros(1))
 
-    def prepare(self, pictures):
-        return pictures.permute(0, 3, 1, 2).float()
+    def prepare(self, images):
+        return images.permute(0, 3, 1, 2).float()
 
     def forward(self, x):
         return x.mean((2, 3))
 
 
 def split(actions=6, queries=3, gallery=5, seed=0):
-    """A labelled split whose colours tell its people apart somewhat better than chance."""
+    """A labelled split whose colours tell its people apart somewhat better than a random ranking."""
     rng = np.random.default_rng(seed)
     rows = []
     for action in range(actions):
@@ -48,16 +48,16 @@ def split(actions=6, queries=3, gallery=5, seed=0):
 def naive(table, store, distance):
     rows = table.to_pylist()
     colours = store.reshape(len(store), -1, 3).mean(1)
-    precisions = []
+    ap = []
     for i, query in enumerate(rows):
         if query["role"] != "query":
             continue
         boxes = [j for j, r in enumerate(rows) if r["role"] == "gallery" and r["action_idx"] == query["action_idx"]]
         boxes.sort(key=lambda j: (distance(colours[i], colours[j]), rows[j]["bbox_idx"]))
-        right = [rows[j]["person_uid"] == query["person_uid"] for j in boxes]
-        hits = [sum(right[: k + 1]) / (k + 1) for k, found in enumerate(right) if found]
-        precisions.append(sum(hits) / len(hits))
-    return sum(precisions) / len(precisions)
+        match = [rows[j]["person_uid"] == query["person_uid"] for j in boxes]
+        precision = [sum(match[: k + 1]) / (k + 1) for k, is_match in enumerate(match) if is_match]
+        ap.append(sum(precision) / len(precision))
+    return sum(ap) / len(ap)
 
 
 @pytest.mark.parametrize(
@@ -67,22 +67,22 @@ def naive(table, store, distance):
         ("cosine", lambda a, b: 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)),
     ],
 )
-@pytest.mark.parametrize("batch", [1, 7, 100])
-def test_score_is_the_naive_map(metric, distance, batch):
+@pytest.mark.parametrize("batch_size", [1, 7, 100])
+def test_score_is_the_naive_map(metric, distance, batch_size):
     table, store = split()
-    found = Watcher(table, store, metric, batch).score(Colour(), torch.float32)
-    assert found == pytest.approx(naive(table, store, distance), abs=1e-6)
-    assert 0.3 < found < 1
+    score = Validator(table, store, metric, batch_size).score(Colour(), torch.float32)
+    assert score == pytest.approx(naive(table, store, distance), abs=1e-6)
+    assert 0.3 < score < 1
 
 
 def test_network_without_direction_scores_as_if_all_were_alike():
     table, store = split()
-    found = Watcher(table, np.zeros_like(store), "cosine").score(Colour(), torch.float32)
-    assert found == pytest.approx(naive(table, np.zeros_like(store), lambda a, b: 0))
+    score = Validator(table, np.zeros_like(store), "cosine").score(Colour(), torch.float32)
+    assert score == pytest.approx(naive(table, np.zeros_like(store), lambda a, b: 0))
 
 
 def test_network_that_has_diverged_scores_nothing():
     table, store = split()
     network = Colour()
-    network.prepare = lambda pictures: torch.full((len(pictures), 3, 2, 2), torch.nan)
-    assert Watcher(table, store, "cosine").score(network, torch.float32) == 0
+    network.prepare = lambda images: torch.full((len(images), 3, 2, 2), torch.nan)
+    assert Validator(table, store, "cosine").score(network, torch.float32) == 0

@@ -1,0 +1,327 @@
+"""What is read is what was written: digests beside every file that the pipeline makes, checked as it is read.
+
+A file NAME has its digests in ``.NAME.sums``: one per block, so that a part of a large file can be checked by itself.
+They are of xxh3 (64 bits): made against flipped bits, half copies and a hand that slipped, not against malice. A file
+without digests (one's own, or from elsewhere) is read as it is. A file that differs from its digests is read if it is
+what DVC's ledger records, for DVC puts back files of earlier runs; else it is refused.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xxhash
+
+from reid.core.errors import ReidError
+
+BLOCK = 1 << 22  # bytes
+
+
+class Sums(NamedTuple):
+    """Digests of a file of ``size`` bytes: of its first ``head`` bytes, if any, and of each ``block`` bytes after."""
+
+    size: int
+    head: int
+    block: int
+    digests: list[str]
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """First byte of a block, and that after its last."""
+        if self.head:
+            first = 0 if number == 0 else self.head + (number - 1) * self.block
+            end = self.head if number == 0 else first + self.block
+        else:
+            first, end = number * self.block, (number + 1) * self.block
+        return first, min(end, self.size)
+
+    def number(self, byte: int) -> int:
+        """Number of the block that holds a byte."""
+        if byte < self.head:
+            return 0
+        return (byte - self.head) // self.block + bool(self.head)
+
+
+def digest(data: Any) -> str:
+    """Digest of a block, 16 hexadecimal digits."""
+    return xxhash.xxh3_64_hexdigest(data)
+
+
+def sums_path(path: Path | str) -> Path:
+    """Where the digests of a file are."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.sums")
+
+
+def sum_file(path: Path | str, block: int = BLOCK) -> Sums:
+    """Digests of a file as it is."""
+    size, digests = 0, []
+    buffer = memoryview(bytearray(block))
+    with open(path, "rb", buffering=0) as file:
+        while count := _fill(file, buffer):
+            digests.append(digest(buffer[:count]))
+            size += count
+    return Sums(size, 0, block, digests)
+
+
+def _fill(file: io.RawIOBase | io.FileIO, buffer: memoryview) -> int:
+    count = 0
+    while count < len(buffer) and (more := file.readinto(buffer[count:])):
+        count += more
+    return count
+
+
+def write_sums(path: Path | str, sums: Sums) -> None:
+    """Write the digests of a file beside it."""
+    target = sums_path(path)
+    partial = target.with_name(f"{target.name}.partial")
+    content = {**sums._asdict(), "digests": "".join(sums.digests)}
+    partial.write_text(json.dumps(content) + "\n", encoding="ascii")
+    os.replace(partial, target)
+
+
+def read_sums(path: Path | str) -> Sums | None:
+    """The digests beside a file; None if there are none.
+
+    Raises:
+        ReidError: they are damaged.
+    """
+    source = sums_path(path)
+    try:
+        content = json.loads(source.read_bytes())
+        text = content.pop("digests")
+        sums = Sums(**content, digests=[text[i : i + 16] for i in range(0, len(text), 16)])
+        blocks = sums.number(sums.size - 1) + 1 if sums.size else 0
+        if sums.block < 1 or not 0 <= sums.head <= sums.size or len(text) != 16 * blocks:
+            raise ValueError
+        return sums
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ReidError(f"{source}: the digests of {path} are damaged; {_remedy(path)}") from error
+
+
+def _remedy(path: Path | str) -> str:
+    return f"remove {path} and run again, which makes it anew"
+
+
+def _differs(path: Path | str, what: str) -> ReidError:
+    return ReidError(f"{path}: is not what was written ({what}); {_remedy(path)}")
+
+
+def in_ledger(path: Path | str) -> bool:
+    """Whether a file is what DVC's ledger of the working folder records of it.
+
+    DVC puts back files of earlier runs, and with them come no digests.
+    """
+    ledger = Path("dvc.lock")
+    if not ledger.exists():
+        return False
+    wanted = recorded(ledger).get(os.path.relpath(path))
+    return wanted is not None and _md5(path) == wanted
+
+
+def recorded(ledger: Path) -> dict[str, str]:
+    """MD5 that a ``dvc.lock`` records of each file that a stage makes, by its path."""
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        stages = YAML(typ="safe", pure=False).load(ledger.read_text(encoding="utf-8"))["stages"]
+        outs = [out for stage in stages.values() for out in stage.get("outs", [])]
+        return {out["path"]: out["md5"] for out in outs if "md5" in out}
+    except (OSError, YAMLError, KeyError, TypeError, AttributeError, ValueError):
+        return {}
+
+
+def _md5(path: Path | str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def verify(path: Path | str) -> None:
+    """Check a whole file against the digests beside it, if there are any.
+
+    Raises:
+        ReidError: it differs, and DVC's ledger does not know it either.
+    """
+    sums = read_sums(path)
+    if sums is None or not Path(path).is_file():
+        return
+    problem = difference(path, sums)
+    if problem and not _put_back(path):
+        raise _differs(path, problem)
+
+
+def difference(path: Path | str, sums: Sums) -> str | None:
+    """How a file differs from digests, in words; None if it does not."""
+    size = os.path.getsize(path)
+    if size != sums.size:
+        return f"it has {size:,} bytes instead of {sums.size:,}"
+    with open(path, "rb", buffering=0) as file:
+        for number, wanted in enumerate(sums.digests):
+            first, end = sums.bounds(number)
+            buffer = memoryview(bytearray(end - first))
+            if _fill(file, buffer) != len(buffer) or digest(buffer) != wanted:
+                return f"bytes {first:,} to {end - 1:,} differ"
+    return None
+
+
+def _put_back(path: Path | str) -> bool:
+    """Whether DVC put a file back; its digests are then written anew."""
+    if not in_ledger(path):
+        return False
+    write_sums(path, sum_file(path))
+    return True
+
+
+def read_verified(path: Path | str, limit: int | None = None) -> bytes:
+    """The content of a file, checked against the digests beside it if there are any.
+
+    Args:
+        path: the file.
+        limit: bytes that it may have at most.
+
+    Raises:
+        OSError: it cannot be read.
+        ReidError: it differs from its digests, or has more bytes.
+    """
+    size = os.path.getsize(path)
+    if limit is not None and size > limit:
+        raise ReidError(f"{path}: has {size:,} bytes, and {limit:,} is the most that such a file can have")
+    content = Path(path).read_bytes()
+    sums = read_sums(path)
+    if sums is not None:
+        wrong = next((problem for problem in _problems(memoryview(content), sums)), None)
+        if wrong and not _put_back(path):
+            raise _differs(path, wrong)
+    return content
+
+
+def _problems(content: memoryview, sums: Sums) -> Iterator[str]:
+    if len(content) != sums.size:
+        yield f"it has {len(content):,} bytes instead of {sums.size:,}"
+        return
+    for number, wanted in enumerate(sums.digests):
+        first, end = sums.bounds(number)
+        if digest(content[first:end]) != wanted:
+            yield f"bytes {first:,} to {end - 1:,} differ"
+
+
+class _Checker:
+    """Checks blocks of a file once each, when they are first needed."""
+
+    def __init__(self, path: Path | str, size: int) -> None:
+        self.path, self.sums = Path(path), read_sums(path)
+        if self.sums is None:
+            return
+        if self.sums.size != size:
+            self._refuse(f"it has {size:,} bytes instead of {self.sums.size:,}")
+        self.done = np.zeros(len(self.sums.digests) if self.sums else 0, bool)
+
+    def _refuse(self, problem: str) -> None:
+        if not _put_back(self.path):
+            raise _differs(self.path, problem)
+        self.sums = None  # the whole file is what the ledger records
+
+    def check(self, data: memoryview, numbers: np.ndarray) -> None:
+        """Check blocks by their numbers; ``data`` is the whole file, mapped."""
+        if self.sums is None:
+            return
+        for number in numbers[~self.done[numbers]].tolist():
+            first, end = self.sums.bounds(number)
+            if digest(data[first:end]) != self.sums.digests[number]:
+                self._refuse(f"bytes {first:,} to {end - 1:,} differ")
+                return
+            self.done[number] = True
+
+
+class CheckedArray:
+    """A ``.npy`` file mapped into memory whose blocks are checked when rows of them are first read.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        shape, dtype, ndim: of the array.
+
+    Raises:
+        OSError, ValueError: it is no such file.
+        ReidError: what is read differs from what was written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.array: np.memmap = np.lib.format.open_memmap(path, mode="r")
+        self.shape, self.dtype, self.ndim = self.array.shape, self.array.dtype, self.array.ndim
+        raw = np.memmap(path, np.uint8, mode="r")
+        self._data, self._first = raw.data, len(raw) - self.array.nbytes
+        self._row = self.array.nbytes // len(self.array) if len(self.array) else 0
+        self._checker = _Checker(path, len(raw))
+        if self._checker.sums:
+            self._check(np.arange(self._checker.sums.number(max(0, self._first - 1)) + 1))  # the header
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Rows by an integer, a slice, or an int array."""
+        sums = self._checker.sums
+        if sums and self._row:
+            chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else np.atleast_1d(np.asarray(rows))
+            start = self._first + np.unique(chosen % len(self)) * self._row
+            first, last = ((byte - sums.head) // sums.block for byte in (start, start + self._row - 1))
+            span = int((last - first).max(initial=0)) + 1
+            numbers = np.unique(first[:, None] + np.arange(span)) + bool(sums.head)
+            self._check(numbers[numbers < len(sums.digests)])
+        found: np.ndarray = self.array[rows]
+        return found
+
+    def _check(self, numbers: np.ndarray) -> None:
+        self._checker.check(self._data, numbers)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+class CheckedFile(io.RawIOBase):
+    """A file whose blocks are checked when they are first read: for zips, of which the directory alone is read.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it cannot be opened.
+        ReidError: what is read differs from what was written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed with this
+        self._size = os.fstat(self._file.fileno()).st_size
+        self._data = np.memmap(path, np.uint8, mode="r").data if self._size else memoryview(b"")
+        self._checker = _Checker(path, self._size)
+
+    def readinto(self, buffer: Any) -> int:
+        start, sums = self._file.tell(), self._checker.sums
+        end = min(start + len(buffer), self._size)
+        if sums and start < end:
+            self._checker.check(self._data, np.arange(sums.number(start), sums.number(end - 1) + 1))
+        return self._file.readinto(buffer) or 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

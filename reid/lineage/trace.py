@@ -1,0 +1,125 @@
+"""What made a file: found by its content in this folder, in Git's history and in DVC's ledger of every commit."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reid.core.errors import ReidError
+from reid.core.files import regular, sha256
+
+
+class Origin(NamedTuple):
+    """One place that knows a file: what it is called there, where that was found, the commit, and parameters."""
+
+    path: str
+    where: str
+    commit: str | None
+    parameters: dict[str, Any] | None
+    get_back: list[str]
+
+
+def _git(*words: str) -> bytes:
+    try:
+        return subprocess.run(["git", *words], capture_output=True, check=True).stdout
+    except FileNotFoundError as error:
+        raise ReidError("git is not installed; it is needed to look into the history") from error
+    except subprocess.CalledProcessError as error:
+        raise ReidError(f"git {words[0]} failed: {error.stderr.decode(errors='replace').strip()}") from error
+
+
+def trace(path: Path) -> list[Origin]:
+    """Everything here that knows a file of this content, the present folder first, then the oldest commit.
+
+    Args:
+        path: a ranking, checkpoint, metrics file or anything else that a run made, under any name.
+
+    Raises:
+        ReidError: it is missing.
+    """
+    digest = sha256(regular(path))
+    with open(path, "rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    return [*_in_folder(path, digest), *_in_history(path, md5, digest)]
+
+
+def _in_folder(path: Path, digest: str) -> Iterator[Origin]:
+    size = path.stat().st_size
+    for record in sorted(Path("results").rglob("*.provenance.json")):
+        yield from _in_record(record.read_bytes(), str(record), None, digest)
+    for other in sorted(Path("results").rglob("*")):
+        same = other.is_file() and not other.name.startswith(".") and other.stat().st_size == size
+        if same and other.resolve() != path.resolve() and sha256(other) == digest:
+            yield Origin(str(other), "the same file lies in this folder", None, None, [])
+
+
+def _in_record(content: bytes, name: str, commit: str | None, digest: str) -> Iterator[Origin]:
+    """What a provenance record knows of a file."""
+    try:
+        record = json.loads(content)
+        known = [record["submission"], *record["inputs"], *record["checkpoints"]]
+        hit = next((item for item in known if item.get("sha256") == digest), None)
+        if hit is None:
+            return
+        made_by = record["code"]["commit"]
+        clean = "" if record["code"]["clean"] else " with changes (see the record)"
+        at = made_by or commit
+        yield Origin(hit["path"], f"{name}: made at {record['time']}{clean}", at, record["parameters"], _back(at))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+
+
+def _back(commit: str | None) -> list[str]:
+    return [f"git checkout {commit}", "dvc checkout  # or dvc pull", "make adopt"] if commit else []
+
+
+def _in_history(path: Path, md5: str, digest: str) -> Iterator[Origin]:
+    if not Path(".git").exists():
+        return
+    # the oldest first: it is the one that made the file; refs of DVC's experiments are among --all
+    commits = _git("log", "--all", "--reverse", "--format=%H %cs %s").decode(errors="replace").splitlines()
+    tree = {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in commits}
+    seen: set[str] = set()
+    own = _git("hash-object", "--no-filters", str(path)).decode().strip()
+    for commit, subject in tree.items():
+        for line in _git("ls-tree", "-r", commit, "--", "dvc.lock", "results").decode(errors="replace").splitlines():
+            (_, _, blob), name = line.split("\t")[0].split(), line.split("\t", 1)[1]
+            where = f"commit {commit[:10]} ({subject})"
+            if blob == own:
+                yield Origin(name, f"in Git, {where}", commit, _params(commit), [f"git show {commit}:{name}"])
+            if blob in seen:
+                continue
+            seen.add(blob)
+            if name == "dvc.lock":
+                yield from _in_ledger(_git("cat-file", "blob", blob), where, commit, md5)
+            elif name.endswith(".provenance.json"):
+                yield from _in_record(_git("cat-file", "blob", blob), f"{name} of {where}", commit, digest)
+
+
+def _in_ledger(content: bytes, where: str, commit: str, md5: str) -> Iterator[Origin]:
+    """What a ``dvc.lock`` knows of a file."""
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        stages = YAML(typ="safe", pure=False).load(content)["stages"]
+        for stage, entry in stages.items():
+            for out in entry.get("outs", []):
+                if out.get("md5") == md5:
+                    kept = Path(".dvc/cache/files/md5", md5[:2], md5[2:]).exists()
+                    cache = "" if kept else "; not in DVC's cache here, `dvc fetch` may bring it"
+                    back = [f"dvc get . {out['path']} --rev {commit[:10]} -o COPY", *_back(commit)]
+                    yield Origin(out["path"], f"stage {stage} of {where}{cache}", commit, _params(commit), back)
+    except (YAMLError, KeyError, TypeError, AttributeError, ValueError):
+        return
+
+
+def _params(commit: str) -> dict[str, Any] | None:
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        content = YAML(typ="safe", pure=False).load(_git("show", f"{commit}:params.yaml"))
+        return content if isinstance(content, dict) else None
+    except (ReidError, YAMLError):
+        return None
