@@ -4,6 +4,7 @@ snakemake --cores 8 submission      the ranking JSON of test and challenge, and 
 """
 
 from reid.core.splits import RANKED, SCORED, SPLITS, SUBMITTED
+from reid.engines import outside
 from reid.engines import workflow as engine
 
 PARAMS = engine.params(workflow)
@@ -42,6 +43,8 @@ rule submission:
         rules.describe.output.json,
 
 
+engine.mend_dates(workflow)
+
+
 onstart:
-    engine.claim()
-    engine.forget_other_models([*PARAMS.models, *PARAMS.external_models])
+    engine.begin(workflow, PARAMS)

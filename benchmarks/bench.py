@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import reference
+from bench_checksums import checksums
 from bench_data import index, order, thumbnails
 from bench_engines import nothing_to_do
 from bench_networks import networks
@@ -27,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each takes the share of the true size, the dev kit's functions (of reference) and an empty folder; it returns rows.
 PARTS = {
-    part.__name__: part for part in (ranking, commands, reranking, index, thumbnails, order, networks, nothing_to_do)
+    part.__name__: part
+    for part in (ranking, commands, reranking, index, thumbnails, checksums, order, networks, nothing_to_do)
 }
 
 

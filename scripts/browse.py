@@ -6,17 +6,17 @@ The page opens from disk. The rankings and images lie beside it, in a folder of 
 from pathlib import Path
 
 from reid.core import cli
-from reid.data.index import read_index
 from reid.page.content import COLUMNS
 from reid.page.gallery import write_page
 from reid.page.rankings import rank_actions
 from reid.params.reading import read_params
+from reid.ranking.boxes import read_queried
 from reid.ranking.distances import read_distances
 
 
 def main(args):
     params = read_params(args.params)
-    table, about = read_index(args.index, COLUMNS)
+    table, about = read_queried(args.index, COLUMNS)
     rankings = rank_actions(table, read_distances(args.distances), args.distances)
     split = about["split"]
     trained_on = split in params.train.splits
@@ -32,5 +32,5 @@ if __name__ == "__main__":
     parser.add_argument("--distances", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path, help="the page to make (HTML)")
     parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=cli.THREADS, default=1)
     cli.run(main, parser)

@@ -10,15 +10,13 @@ from pathlib import Path
 
 from reid.core import cli
 from reid.core.cli import log
-from reid.core.errors import ReidError
 from reid.core.files import write_json
+from reid.core.splits import SCORED
 from reid.evaluation.comparison import align, compare, open_result, report
 from reid.params.reading import read_params
 
 
 def main(args):
-    if args.show < 0:
-        raise ReidError(f"--show {args.show}: must be 0 or more")
     params, names = read_params(args.params).evaluate, (args.a, args.b)
     results = [open_result(name, args.split) for name in names]
     for name, (_, about) in zip(names, results, strict=True):
@@ -34,8 +32,10 @@ if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("a", metavar="A")
     parser.add_argument("b", metavar="B")
-    parser.add_argument("--split", default="valid", help="of a folder or revision: valid (default) or test")
-    parser.add_argument("--show", type=int, default=10, help="how many of the queries that moved most to list")
+    parser.add_argument("--split", choices=SCORED, default="valid", help="of a folder or revision")
+    parser.add_argument(
+        "--show", type=cli.whole(0, 1_000_000), default=10, help="how many of the queries that moved most to list"
+    )
     parser.add_argument("--json", type=Path, help="file for the same as JSON")
     parser.add_argument("--params", default="params.yaml", help="for the bootstrap (section evaluate)")
     cli.run(main, parser)

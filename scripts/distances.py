@@ -1,13 +1,12 @@
 """Measure the distances between each query and the gallery boxes of its own action, averaged over models."""
 
-import math
 from pathlib import Path
 
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.data.actions import group_actions
-from reid.data.index import read_index
 from reid.params.reading import read_params
+from reid.ranking.boxes import read_queried
 from reid.ranking.distances import action_distances, write_distances
 from reid.retrieval.embeddings import read_embeddings
 
@@ -17,15 +16,15 @@ def weights_of(paths, given, fused):
     if given is None:
         names = [path.parent.name for path in paths]
         return [fused[name] for name in names] if sorted(names) == sorted(fused) else [1.0] * len(paths)
-    if len(given) != len(paths) or not all(0 < weight < math.inf for weight in given):
-        raise ReidError(f"--weights: needs {len(paths)} numbers above 0, one for each file of --embeddings")
+    if len(given) != len(paths):
+        raise ReidError(f"--weights: needs {len(paths)} numbers, one for each file of --embeddings, not {len(given)}")
     return given
 
 
 def main(args):
     params = read_params(args.params)
     weights = weights_of(args.embeddings, args.weights, params.fused())
-    table, _ = read_index(args.index, ["role", "bbox_idx", "action_idx"])
+    table, _ = read_queried(args.index, ["role", "bbox_idx", "action_idx"])
     embeddings = [read_embeddings(path, len(table)) for path in args.embeddings]
     actions = group_actions(table)
     if len(weights) > 1:
@@ -39,7 +38,7 @@ if __name__ == "__main__":
     parser.add_argument("--embeddings", required=True, type=Path, nargs="+", help="one file per model")
     parser.add_argument(
         "--weights",
-        type=float,
+        type=cli.number(1e-6, 1e6),
         nargs="+",
         help="one per file; by default those of params.yaml where the files' folders bear the names of its models, "
         "else all alike",

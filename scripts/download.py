@@ -9,6 +9,7 @@ from pathlib import Path
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.core.files import write_json
+from reid.core.integrity import sums_path
 from reid.core.splits import SPLITS
 from reid.params import read_params
 from reid.sources.checks import check_zip
@@ -28,6 +29,7 @@ def main(args):
             receipt = {**check_zip(args.out, args.split, pin), "source": "synthetic"}
         except ReidError:
             args.out.unlink()  # it is not the pinned one
+            sums_path(args.out).unlink(missing_ok=True)
             raise
     elif params.source == "soccernet":
         receipt = from_soccernet(args.split, args.out, args.work, pin)

@@ -10,12 +10,12 @@ from reid.core import cli
 from reid.core.cli import log
 from reid.core.files import write_csv, write_json
 from reid.core.tables import values
-from reid.data.index import read_index
-from reid.evaluation.intervals import action_codes, mean_intervals, resample
+from reid.evaluation.intervals import Resamples, action_codes, mean_intervals
 from reid.evaluation.matches import scored_rows
 from reid.evaluation.queries import INDEX_COLUMNS, query_table, write_queries
 from reid.evaluation.slices import slice_scores
 from reid.params.reading import read_params
+from reid.ranking.boxes import read_queried
 from reid.ranking.distances import read_distances
 from reid.retrieval.metrics import ap_histogram, cmc, score
 from reid.retrieval.order import rank
@@ -23,14 +23,14 @@ from reid.retrieval.order import rank
 
 def main(args):
     params = read_params(args.params)
-    table, about = read_index(args.index, INDEX_COLUMNS)
+    table, about = read_queried(args.index, INDEX_COLUMNS, labelled=True)
     ranked = rank(read_distances(args.distances))
     match, gallery_row, query_row = scored_rows(ranked, table, args.distances)
     queries = query_table(match, ranked.start, gallery_row, query_row, table)
     metrics, split = score(match, ranked.start, params.evaluate.ranks), about["split"]
 
     action, actions = action_codes(values(queries, "action_idx"))
-    weights = resample(actions, params.evaluate.resamples, params.evaluate.seed)
+    weights = Resamples(actions, params.evaluate.resamples, params.evaluate.seed)
     first, ap = values(queries, "first_match_rank"), values(queries, "AP")
     scores = {f"rank-{k}": first <= k for k in params.evaluate.ranks}
     scores = {"mAP": ap, **scores, "mINP": values(queries, "INP")}
@@ -57,7 +57,7 @@ if __name__ == "__main__":
     parser.add_argument("--distances", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path, help="the metrics to make (JSON)")
     parser.add_argument("--cmc", required=True, type=Path, help="the CMC curve to make (CSV)")
-    parser.add_argument("--length", type=int, default=20, help="last rank of the CMC curve")
+    parser.add_argument("--length", type=cli.whole(1, 10_000), default=20, help="last rank of the CMC curve")
     parser.add_argument("--queries", type=Path, help="the table of all queries to make (Parquet)")
     parser.add_argument("--slices", type=Path, help="the scores of slices to make (CSV)")
     parser.add_argument("--ap", type=Path, help="the histogram of AP to make (CSV)")

@@ -10,11 +10,10 @@ import numpy as np
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.core.tables import values
-from reid.data.index import read_index
 from reid.data.thumbnails import open_store
 from reid.evaluation.matches import scored_rows
 from reid.evaluation.queries import read_queries
-from reid.ranking.boxes import BOX_COLUMNS
+from reid.ranking.boxes import BOX_COLUMNS, read_queried
 from reid.ranking.distances import read_distances
 from reid.reports.scorecard import draw_scores, read_cmc, read_scores, read_slices
 from reid.reports.worst import worst_answers, worst_sheet
@@ -25,7 +24,7 @@ from reid.retrieval.order import rank
 def main(args):
     queries, about = read_queries(args.queries, args.queries)
     split, trained_on, scores = read_scores(args.metrics)
-    table, of_index = read_index(args.index, BOX_COLUMNS)
+    table, of_index = read_queried(args.index, BOX_COLUMNS, labelled=True)
     for path, other in ((args.queries, about["split"]), (args.index, of_index["split"])):
         if other != split:
             raise ReidError(f"{path}: is of {other}, but {args.metrics} is of {split}")

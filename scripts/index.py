@@ -4,24 +4,28 @@ from pathlib import Path
 
 from reid.core import cli
 from reid.core.errors import ReidError
-from reid.core.files import read_json, sha256
+from reid.core.files import read_json, regular, sha256
 from reid.core.splits import SPLITS
 from reid.data.index import build_index, write_index
+from reid.raw.members import counted
 
 
 def main(args):
-    table, passed_over = build_index(args.zip, args.split)
-    if args.receipt:
-        receipt = read_json(args.receipt)
-        if (receipt.get("split"), receipt.get("bytes")) != (args.split, args.zip.stat().st_size):
-            raise ReidError(f"{args.receipt}: is not the receipt of {args.zip} as it is now; download it again")
-        digest = receipt["sha256"]
-    else:
-        digest = sha256(args.zip)
-    for kind, count in sorted(passed_over.items()):
-        cli.log.info("%s: passed over %d %s", args.zip, count, kind)
-    write_index(args.out, table, args.split, digest)
+    receipt = read_receipt(args) if args.receipt else {}
+    table, passed_over = build_index(args.zip, args.split, receipt.get("source") == "soccernet")
+    if passed_over:
+        cli.log.info("%s: passed over %s", args.zip, counted(passed_over))
+    write_index(args.out, table, args.split, receipt.get("sha256") or sha256(args.zip))
     cli.log.info("%s: %d thumbnails in %d actions", args.out, len(table), len(table["action_idx"].unique()))
+
+
+def read_receipt(args):
+    """The receipt of the zip as it is now."""
+    receipt = read_json(args.receipt, maker="scripts/download.py")
+    now = {"split": args.split, "bytes": regular(args.zip).stat().st_size}
+    if isinstance(receipt, dict) and isinstance(receipt.get("sha256"), str) and now.items() <= receipt.items():
+        return receipt
+    raise ReidError(f"{args.receipt}: is not the receipt of {args.zip} as it is now; download it again")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ if __name__ == "__main__":
     parser.add_argument("--embeddings", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path, help="the image to make (PNG)")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--action", type=int, nargs="+", metavar="ACTION_IDX")
+    which.add_argument("--action", type=cli.IDX, nargs="+", metavar="ACTION_IDX")
     which.add_argument("--game", metavar="NAME", help="or a part of its name that no other game has")
-    parser.add_argument("--seed", type=int, default=0, help="of what is random (more than 60 boxes)")
+    parser.add_argument(
+        "--seed", type=cli.whole(0, 2**32 - 1), default=0, help="of what is random (more than 60 boxes)"
+    )
     cli.run(main, parser)

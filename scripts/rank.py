@@ -3,15 +3,14 @@
 from pathlib import Path
 
 from reid.core import cli
-from reid.data.index import read_index
-from reid.ranking.boxes import BOX_COLUMNS
+from reid.ranking.boxes import BOX_COLUMNS, read_queried
 from reid.ranking.distances import read_distances
 from reid.ranking.ranking_file import write_ranking
 from reid.retrieval.order import rank
 
 
 def main(args):
-    table, _ = read_index(args.index, BOX_COLUMNS)
+    table, _ = read_queried(args.index, BOX_COLUMNS)
     write_ranking(args.out, rank(read_distances(args.distances)), table)
 
 

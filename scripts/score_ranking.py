@@ -12,8 +12,6 @@ from reid.retrieval.metrics import score
 
 
 def main(args):
-    if min(args.ranks) < 1:
-        raise ReidError(f"--ranks {min(args.ranks)}: the first rank is 1")
     boxes = read_boxes(args.labels)
     if boxes["person_uid"].null_count:
         raise ReidError(f"{args.labels}: has no labels (the challenge's are hidden); use scripts/check_ranking.py")
@@ -30,5 +28,5 @@ if __name__ == "__main__":
     parser.add_argument(
         "--labels", required=True, type=Path, help="index (.parquet), raw zip or bbox_info.json of the same split"
     )
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 5, 10], help="the k of rank-k")
+    parser.add_argument("--ranks", type=cli.whole(1, 10_000), nargs="+", default=[1, 5, 10], help="the k of rank-k")
     cli.run(main, parser)

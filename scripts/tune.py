@@ -11,11 +11,11 @@ from reid.core import cli
 from reid.core.errors import ReidError
 from reid.core.tables import column
 from reid.data.actions import group_actions
-from reid.data.index import read_index
 from reid.params.reading import read_params
 from reid.params.registries import POSTPROCESSING
 from reid.params.rewriting import write_section
 from reid.params.schema import parts
+from reid.ranking.boxes import read_queried
 from reid.ranking.distances import action_distances
 from reid.ranking.tuning import LEAST_GAIN, STEPS, changed, tune
 from reid.retrieval.embeddings import read_embeddings
@@ -24,7 +24,7 @@ from reid.retrieval.metrics import ap_of_actions
 
 def main(args):
     params = read_params(args.params)
-    table, about = read_index(args.index, ["role", "bbox_idx", "action_idx", "person_uid"])
+    table, about = read_queried(args.index, ["role", "bbox_idx", "action_idx", "person_uid"], labelled=True)
     if about["split"] != "valid":
         raise ReidError(f"{args.index}: is of {about['split']}; parameters are chosen on valid")
     if "valid" in params.train.splits:

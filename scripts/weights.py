@@ -6,6 +6,7 @@ from pathlib import Path
 from reid.core import cli
 from reid.core.cli import log
 from reid.models.pretrained import find_init, write_init
+from reid.params.parsing import shown
 from reid.params.reading import model_params, read_params
 
 
@@ -19,7 +20,7 @@ def main(args: argparse.Namespace) -> None:
     for name in match.missing:
         log.info("starts at random: %s", name)
     for name, why in match.left_out:
-        log.info("left out: %s (%s)", name, why)
+        log.info("left out: %s (%s)", shown(name), why)
     write_init(args.out, match, about)
 
 

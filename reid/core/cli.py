@@ -2,25 +2,57 @@
 
 import argparse
 import errno
+import io
 import logging
 import os
 import re
+import select
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from reid.core import sniff
 from reid.core.errors import ReidError
+from reid.core.forms import Number
+from reid.core.processes import end_with_engine
 
 log = logging.getLogger("reid")
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """End with one line, as for every other error; ``argparse`` would print all options before it."""
+        self.exit(2, f"error: {message} (see --help)\n")
+
+
+def number(low: float, high: float, whole: bool = False) -> Callable[[str], Any]:
+    """The ``type`` of an argument that is a number from ``low`` to ``high``."""
+    form = Number(low, high, whole)
+
+    def of_text(text: str) -> Any:
+        try:
+            return form.of_text(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return of_text
+
+
+def whole(low: int, high: int) -> Callable[[str], Any]:
+    """The ``type`` of an argument that is a whole number from ``low`` to ``high``."""
+    return number(low, high, whole=True)
+
+
+THREADS = whole(1, 1024)
+IDX = whole(0, 2**31 - 1)  # a bbox_idx or action_idx
+
+
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """An argument parser whose description is the program's docstring, with the option ``--log``."""
-    result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--log", type=Path, help="file for what is said on the terminal")
     return result
 
@@ -32,25 +64,12 @@ class _Terminal(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def _end_with_engine() -> None:
-    """End when the Snakemake process that started this program is gone.
+class _File(logging.FileHandler):
+    """A log that cannot be written ends the program, with an error on the terminal."""
 
-    A killed Snakemake leaves its jobs running; the next run would start the same job beside them. The Snakefile puts
-    its process id into the environment; by hand there is none.
-    """
-    engine = os.environ.get("REID_ENGINE_PID")
-    if not engine:
-        return
-
-    def wait() -> None:
-        while True:
-            try:
-                os.kill(int(engine), 0)
-            except ProcessLookupError:
-                os._exit(1)
-            time.sleep(0.5)
-
-    threading.Thread(target=wait, daemon=True).start()
+    def handleError(self, record: logging.LogRecord) -> None:
+        log.removeHandler(self)
+        raise
 
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
@@ -61,30 +80,60 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
         arguments: the parser made by :func:`parser`.
     """
     args = arguments.parse_args()
-    _end_with_engine()
+    end_with_engine()
     log.setLevel(logging.INFO)
     log.addHandler(_Terminal())
-    if args.log:
-        args.log.parent.mkdir(parents=True, exist_ok=True)
-        log.addHandler(logging.FileHandler(args.log, mode="w", encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
+        if args.log:
+            args.log.parent.mkdir(parents=True, exist_ok=True)
+            if args.log.exists() and not args.log.is_file() and not args.log.is_char_device():
+                raise ReidError(f"{args.log}: is {sniff.describe(args.log)}, not a file")
+            log.addHandler(_File(args.log, mode="w", encoding="utf-8", errors="backslashreplace"))
         main(args)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except ReidError as error:
         log.error("error: %s", error)
         sys.exit(1)
     except KeyboardInterrupt:
         log.error("interrupted")
         sys.exit(130)
-    except BrokenPipeError:  # what reads the output has enough, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and (closed := _closed()):
+            for stream in closed:  # what reads the output has enough, as in `| head`
+                _silence(stream)
+            sys.exit(141)
         if remedy := _remedy(error):
-            log.error("error: %s", remedy)
+            log.error("error: %s%s", "" if _flushed() else "the output: ", remedy)
             sys.exit(1)
         log.exception("this is a bug in the pipeline, please report it")
         sys.exit(2)
+
+
+def _closed() -> list[int]:
+    """Which of standard output and standard error nobody reads any more."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)
+    return [stream for stream, _ in poll.poll(0)]
+
+
+def _silence(stream: int) -> None:
+    """Let what is still written to a stream go nowhere, or Python would fail once more as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+
+
+def _flushed() -> bool:
+    """Whether standard output takes what was printed."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+        return True
+    except OSError:
+        _silence(1)
+        return False
 
 
 _DISK = "the disk is full or a quota used up; free some space and run again"
@@ -100,13 +149,16 @@ _OF_SYSTEM = {
     errno.ENAMETOOLONG: "the name is longer than the file system takes; give a shorter one",
     errno.EIO: "the disk does not answer (input/output error); look at the machine's log",
     errno.ESTALE: "the network file system has lost it; mount it again",
+    errno.EPIPE: "a program that this one works with has ended before its time",
 }
 
 
 def _remedy(error: Exception) -> str | None:
     """What a user can do about an exception that is nobody's bug: of the system, or for want of memory."""
     text = str(error)
-    of_gpu = type(error).__name__ == "OutOfMemoryError"
+    of_gpu = type(error).__name__ == "OutOfMemoryError" or bool(
+        re.search("CUDA error: out of memory|_ALLOC_FAILED", text)
+    )
     if isinstance(error, MemoryError) or of_gpu or "DefaultCPUAllocator: can't allocate" in text:
         asked = re.search(r"(?:allocate|tried to allocate) ([\d.]+ ?\w+)", text)
         return (

@@ -1,5 +1,8 @@
 """The one kind of error that a user is meant to read."""
 
+from collections.abc import Iterable
+from itertools import islice
+
 
 class ReidError(Exception):
     """Something that the user can put right.
@@ -9,19 +12,22 @@ class ReidError(Exception):
     """
 
 
-def summarise(problems: list[str], what: str, limit: int = 20) -> str:
+def summarise(problems: Iterable[str], what: str, limit: int = 20) -> str:
     """Join ``problems`` into one message: at most ``limit`` of them, then how many more there are.
 
     Args:
-        problems: list of str, one line each, naming file and reason.
+        problems: str, one line each, naming file and reason; no more than ``limit`` are kept.
         what: what the problems are about, for the first line.
         limit: how many are written out.
 
     Returns:
         str: ``what``, the number of problems and the problems, a line each.
     """
-    lines = [f"{what}: {len(problems)} problem{'s' if len(problems) != 1 else ''}"]
-    lines += [f"  - {problem}" for problem in problems[:limit]]
-    if len(problems) > limit:
-        lines.append(f"  ... and {len(problems) - limit} more")
+    others = iter(problems)
+    shown = list(islice(others, limit))
+    more = sum(1 for _ in others)
+    count = len(shown) + more
+    lines = [f"{what}: {count} problem{'s' if count != 1 else ''}", *(f"  - {problem}" for problem in shown)]
+    if more:
+        lines.append(f"  ... and {more} more")
     return "\n".join(lines)

@@ -8,15 +8,18 @@ import io
 import json
 import math
 import os
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from reid.core import sniff
 from reid.core.errors import ReidError
-from reid.core.integrity import Sums, read_verified, sum_file, sums_path, write_sums
+from reid.core.forms import short
+from reid.core.integrity import Sums, read_verified, sum_file, write_sums
 
-_TEXT = 1 << 30  # bytes that a table or JSON may have: far beyond what the true size needs
+_CSV, _JSON = 1 << 24, 1 << 26  # bytes that a file may have: far beyond what the true size needs
 
 
 @contextlib.contextmanager
@@ -38,25 +41,31 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
         ReidError: the disk is full, or the file must not be written there.
     """
     path = Path(path)
+    if os.path.isdir(path):
+        raise ReidError(f"{path}: is a directory; name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ReidError(f"{path}: its folder cannot be made ({error.strerror})") from error
-    partial = path.with_name(f".{path.name}.partial")
+    partial, written = path.with_name(f".{path.name}.partial"), False
     try:
         yield partial
+        written = True
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
-        digests = sums() if sums else sum_file(partial)
-        sums_path(path).unlink(missing_ok=True)  # killed between these lines, a file has none rather than another's
-        os.replace(partial, path)
-        write_sums(path, digests)
+        write_sums(path, sums() if sums else sum_file(partial), partial)
     except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ReidError(f"{path}: the disk is full or a quota used up; free some space and run again") from error
-        if isinstance(error, OSError) and str(error.filename) in (str(partial), str(path)):
-            raise ReidError(f"{path}: cannot be written ({error.strerror})") from error
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ReidError(
+                    f"{path}: the disk is full or a quota used up; free some space and run again"
+                ) from error
+            # Arrow names the file in the text alone
+            if written or error.filename == str(path) or str(partial) in str(error):
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                raise ReidError(f"{path}: cannot be written ({reason})") from error
         raise
 
 
@@ -98,18 +107,37 @@ def read_csv(
         ReidError: the file is missing, lacks a column, or holds what a column cannot hold.
     """
     try:
-        text = read_verified(regular(path, maker), _TEXT).decode("utf-8")
-        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-        if missing := [name for name in columns if name not in (rows.fieldnames or ())]:
-            raise ValueError(f"it has no column {missing[0]}")
-        return [{name: of(row[name]) for name, of in columns.items()} for row in rows]
+        content = read_verified(regular(path, maker), _CSV)
+        return list(_rows(content.decode("utf-8-sig"), columns, delimiter))
     except OSError as error:
         raise ReidError(f"{path}: cannot be read ({error.strerror}); make it with {maker}") from error
-    except (ValueError, TypeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        what = sniff.describe_bytes(content[:512])
+        raise ReidError(f"{path}: is not the table expected (it is {what}); make it with {maker}") from error
+    except (ValueError, csv.Error) as error:
         raise ReidError(f"{path}: is not the table expected ({error}); make it with {maker}") from error
 
 
-def read_json(path: Path | str, limit: int = _TEXT, maker: str = "") -> Any:
+def _rows(text: str, columns: dict[str, Callable[[str], Any]], delimiter: str) -> Iterator[dict[str, Any]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header = next(reader, [])
+    for name in columns:
+        if header.count(name) != 1:
+            raise ValueError(
+                f"it has {'several columns' if name in header else 'no column'} {name}; "
+                f"it is {sniff.describe_bytes(text[:512].encode())}"
+            )
+    for row in filter(None, reader):  # blank lines are none
+        if len(row) != len(header):
+            raise ValueError(f"line {reader.line_num} has {len(row)} values for {len(header)} columns")
+        values = dict(zip(header, row, strict=True))
+        try:
+            yield {name: of(values[name]) for name, of in columns.items()}
+        except ValueError as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from error
+
+
+def read_json(path: Path | str, limit: int = _JSON, maker: str = "") -> Any:
     """Read a JSON file.
 
     Args:
@@ -137,15 +165,14 @@ def parse_json(content: bytes, name: str) -> Any:
     def unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(items)
         if len(result) != len(items):
-            seen: set[str] = set()
-            twice = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise ReidError(f"{name}: the key {twice} stands twice in an object")
+            twice = next(key for key, times in Counter(key for key, _ in items).items() if times > 1)
+            raise ReidError(f"{name}: the key {short(twice)} stands twice in an object")
         return result
 
     def finite(text: str) -> float:
         number = float(text)
         if not math.isfinite(number):
-            raise ReidError(f"{name}: {text} is not a finite number")
+            raise ReidError(f"{name}: {short(text)[1:-1]} is not a finite number")
         return number
 
     try:
@@ -156,8 +183,10 @@ def parse_json(content: bytes, name: str) -> Any:
         raise ReidError(f"{name}: is nested too deeply") from error
     except UnicodeDecodeError as error:
         raise ReidError(f"{name}: is not UTF-8 text; it is {sniff.describe_bytes(content[:512])}") from error
-    except ValueError as error:  # also a number of more digits than Python reads
+    except json.JSONDecodeError as error:
         raise ReidError(f"{name}: is not valid JSON ({error}); it is {sniff.describe_bytes(content[:512])}") from error
+    except ValueError as error:  # Python reads no more digits than this
+        raise ReidError(f"{name}: a number in it has more than {sys.get_int_max_str_digits():,} digits") from error
 
 
 def regular(path: Path | str, maker: str = "") -> Path:

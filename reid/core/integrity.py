@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 
+from reid.core.arrays import map_array
 from reid.core.errors import ReidError
 
 BLOCK = 1 << 22  # bytes
+_LARGEST_SUMS = 1 << 26  # bytes: for a file of 16 TB
+_DIGESTS = re.compile(r"([0-9a-f]{16})*")
 
 
 class Sums(NamedTuple):
@@ -75,13 +79,27 @@ def _fill(file: io.RawIOBase | io.FileIO, buffer: memoryview) -> int:
     return count
 
 
-def write_sums(path: Path | str, sums: Sums) -> None:
-    """Write the digests of a file beside it."""
+def write_sums(path: Path | str, sums: Sums, of: Path | str | None = None) -> None:
+    """Write the digests of a file beside it.
+
+    Args:
+        path: the file.
+        sums: its digests.
+        of: what is renamed to the file between the writing of the digests and their renaming: a full disk or a kill
+            then leaves the old file, or the new one without digests, and never one with those of the other.
+    """
     target = sums_path(path)
     partial = target.with_name(f"{target.name}.partial")
     content = {**sums._asdict(), "digests": "".join(sums.digests)}
-    partial.write_text(json.dumps(content) + "\n", encoding="ascii")
-    os.replace(partial, target)
+    try:
+        partial.write_text(json.dumps(content) + "\n", encoding="ascii")
+        if of is not None:
+            target.unlink(missing_ok=True)
+            os.replace(of, path)
+        os.replace(partial, target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read_sums(path: Path | str) -> Sums | None:
@@ -91,17 +109,21 @@ def read_sums(path: Path | str) -> Sums | None:
         ReidError: they are damaged.
     """
     source = sums_path(path)
+    if not os.path.lexists(source):
+        return None
     try:
+        if not source.is_file() or source.stat().st_size > _LARGEST_SUMS:
+            raise ValueError
         content = json.loads(source.read_bytes())
-        text = content.pop("digests")
-        sums = Sums(**content, digests=[text[i : i + 16] for i in range(0, len(text), 16)])
-        blocks = sums.number(sums.size - 1) + 1 if sums.size else 0
-        if sums.block < 1 or not 0 <= sums.head <= sums.size or len(text) != 16 * blocks:
+        numbers, text = [content[name] for name in ("size", "head", "block")], content["digests"]
+        size, head, block = numbers
+        if set(map(type, numbers)) != {int} or block < 1 or not 0 <= head <= size or not _DIGESTS.fullmatch(text):
+            raise ValueError
+        sums = Sums(size, head, block, [text[i : i + 16] for i in range(0, len(text), 16)])
+        if len(sums.digests) != (sums.number(size - 1) + 1 if size else 0):
             raise ValueError
         return sums
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ReidError(f"{source}: the digests of {path} are damaged; {_remedy(path)}") from error
 
 
@@ -161,13 +183,8 @@ def difference(path: Path | str, sums: Sums) -> str | None:
     size = os.path.getsize(path)
     if size != sums.size:
         return f"it has {size:,} bytes instead of {sums.size:,}"
-    with open(path, "rb", buffering=0) as file:
-        for number, wanted in enumerate(sums.digests):
-            first, end = sums.bounds(number)
-            buffer = memoryview(bytearray(end - first))
-            if _fill(file, buffer) != len(buffer) or digest(buffer) != wanted:
-                return f"bytes {first:,} to {end - 1:,} differ"
-    return None
+    data = np.memmap(path, np.uint8, mode="r").data if size else memoryview(b"")  # mapped: no copy to hash
+    return next(_problems(data, sums), None)
 
 
 def _put_back(path: Path | str) -> bool:
@@ -254,27 +271,37 @@ class CheckedArray:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.array: np.memmap = np.lib.format.open_memmap(path, mode="r")
+        try:
+            self.array: np.memmap = map_array(path)
+        except ValueError:
+            verify(path)  # that it is damaged is the better reason
+            raise
         self.shape, self.dtype, self.ndim = self.array.shape, self.array.dtype, self.array.ndim
         raw = np.memmap(path, np.uint8, mode="r")
-        self._data, self._first = raw.data, len(raw) - self.array.nbytes
+        self._data, self._first = raw.data, int(self.array.offset)
         self._row = self.array.nbytes // len(self.array) if len(self.array) else 0
         self._checker = _Checker(path, len(raw))
-        if self._checker.sums:
-            self._check(np.arange(self._checker.sums.number(max(0, self._first - 1)) + 1))  # the header
+        sums = self._checker.sums
+        if sums:
+            together = self.array.flags.c_contiguous and self._row  # else a row lies in many places, or in none
+            self._check(np.arange(sums.number(self._first - 1) + 1 if together else len(sums.digests)))
 
     def __len__(self) -> int:
         return len(self.array)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """Rows by an integer, a slice, or an int array."""
+        """Rows by an integer, a slice, or an array or list of integers or booleans."""
         sums = self._checker.sums
         if sums and self._row:
-            chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else np.atleast_1d(np.asarray(rows))
+            chosen = np.atleast_1d(np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows))
+            if chosen.dtype == bool or not len(chosen):
+                chosen = np.flatnonzero(chosen)
             start = self._first + np.unique(chosen % len(self)) * self._row
-            first, last = ((byte - sums.head) // sums.block for byte in (start, start + self._row - 1))
-            span = int((last - first).max(initial=0)) + 1
-            numbers = np.unique(first[:, None] + np.arange(span)) + bool(sums.head)
+            first, last = (
+                np.maximum((byte - sums.head) // sums.block + bool(sums.head), 0)
+                for byte in (start, start + self._row - 1)
+            )
+            numbers = np.unique(first[:, None] + np.arange(int((last - first).max(initial=0)) + 1))
             self._check(numbers[numbers < len(sums.digests)])
         found: np.ndarray = self.array[rows]
         return found

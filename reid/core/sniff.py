@@ -1,5 +1,6 @@
 """What a file is, by its first bytes, for messages: not what its name says."""
 
+import codecs
 import os
 import stat
 from pathlib import Path
@@ -24,6 +25,11 @@ _KINDS = (
     (b"Rar!", "a RAR archive"),
     (b"SQLite format 3", "an SQLite database"),
     (b"%PDF", "a PDF"),
+    (b"ARROW1", "an Arrow or Feather file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (b"GIF8", "a GIF image"),
+    (b"\xff\xfe", "text in UTF-16, not in UTF-8"),
+    (b"\xfe\xff", "text in UTF-16, not in UTF-8"),
 )
 _SPECIAL = (
     (stat.S_ISDIR, "a directory"),
@@ -71,6 +77,12 @@ def describe_bytes(start: bytes) -> str:
         return "XML"
     if not start.strip(b"\0"):
         return "zeros"
+    if start[257:262] == b"ustar":
+        return "a tar archive"
     if all(byte >= 32 or byte in b"\t\r\n\f" for byte in start):
-        return "text"
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
+            return "text"
+        except UnicodeDecodeError:
+            return "text, but not in UTF-8"
     return "of an unknown kind"

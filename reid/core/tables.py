@@ -1,6 +1,7 @@
 """Arrow tables as NumPy arrays, without what pyarrow imports for it: pandas takes longer than any file here."""
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reid.core import sniff
 from reid.core.errors import ReidError
-from reid.core.files import regular
-from reid.core.integrity import read_verified
+from reid.core.files import parse_json, regular
+from reid.core.forms import fit
+from reid.core.integrity import read_verified, sums_path, verify
 
-_LARGEST = 1 << 33  # bytes: twenty times what the largest table of the true size takes
+_LARGEST, _MOST = 1 << 32, 1 << 28  # bytes and values of a table: twenty times what the true size takes
+_MAGIC = b"PAR1"  # at both ends
 
 
-def read_parquet(path: Path | str | io.IOBase, columns: Sequence[str] | None = None, maker: str = "") -> Any:
+def read_parquet(path: Path | str | bytes, columns: Sequence[str] | None = None, maker: str = "") -> Any:
     """Read a Parquet file (``pyarrow.parquet.read_table`` imports ``pyarrow.dataset`` and pandas).
 
+    A file is checked against its digests. What has none is not this pipeline's own: its values are counted before they
+    are unpacked, for a few bytes may stand for billions, and checked for texts and lists that are damaged.
+
     Args:
-        path: the file, or an open one. It is checked against its digests.
+        path: the file, or its content.
         columns: names of the columns wanted; all by default.
         maker: the program that makes such a file, for messages.
 
@@ -30,16 +37,89 @@ def read_parquet(path: Path | str | io.IOBase, columns: Sequence[str] | None = N
     Raises:
         KeyError: a column is missing.
         OSError, pyarrow.ArrowException: the file is no Parquet file.
-        ReidError: it is missing, or not what was written.
+        ReidError: it is missing, not what was written, or too large.
     """
-    source = path if isinstance(path, io.IOBase) else pa.BufferReader(read_verified(regular(path, maker)))
-    with pq.ParquetFile(source) as file:
+    foreign = isinstance(path, bytes) or not os.path.exists(sums_path(path))
+    content = path if isinstance(path, bytes) else _content(regular(path, maker))
+    with pq.ParquetFile(pa.BufferReader(content)) as file:
         for name in columns or []:
             file.schema_arrow.field(name)
-        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        if (size := sum(group.total_byte_size for group in groups)) > _LARGEST:
-            raise ReidError(f"{path}: unpacks to {size:,} bytes, and {_LARGEST:,} is the most that a table can have")
-        return file.read(columns)
+        if not foreign:
+            return file.read(columns)
+        called = "the table" if isinstance(path, bytes) else str(path)
+        _count(file, columns, called)
+        coded = [field.name for field in file.schema_arrow if field.type in (pa.string(), pa.binary())]
+    with pq.ParquetFile(pa.BufferReader(content), read_dictionary=coded) as file:
+        return _decoded(file.read(columns), coded, called)
+
+
+def _count(file: Any, columns: Sequence[str] | None, name: str) -> None:
+    """Refuse a file that holds too much, before it is unpacked."""
+    paths = [file.schema.column(i).path.split(".")[0] for i in range(len(file.schema))]
+    chosen = [i for i, path in enumerate(paths) if columns is None or path in columns]
+    size = values = 0
+    for number in range(file.num_row_groups):
+        # damaged metadata are an error here; asked for them first, Arrow would end the process
+        next(file.iter_batches(1, row_groups=[number], columns=columns), None)
+        chunks = [file.metadata.row_group(number).column(i) for i in chosen]
+        size += sum(chunk.total_uncompressed_size for chunk in chunks)
+        values += sum(chunk.num_values for chunk in chunks)
+    for what, found, most in (("bytes", size, _LARGEST), ("values", values, _MOST)):
+        if found > most:
+            raise ReidError(f"{name}: holds {found:,} {what}, and {most:,} is the most that a table can have")
+
+
+def _content(path: Path) -> bytes:
+    """Content of a Parquet file; of another no more than its ends are read."""
+    with open(path, "rb") as file:
+        start, size = file.read(512), file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - len(_MAGIC)))
+        whole = start.startswith(_MAGIC) and file.read() == _MAGIC and size > 2 * len(_MAGIC)
+    if not whole:
+        verify(path)  # that it is damaged is the better reason
+        cut = start.startswith(_MAGIC)
+        raise pa.ArrowInvalid("it is cut short" if cut else f"it is {sniff.describe_bytes(start)}")
+    return read_verified(path, _LARGEST)
+
+
+def _decoded(table: Any, coded: list[str], name: str) -> Any:
+    """A table whose texts are not codes any more; they may be many times as long."""
+    table.validate(full=True)
+    chunks = [chunk for array in table.columns if pa.types.is_dictionary(array.type) for chunk in array.chunks]
+    if (size := sum(map(_bytes_of, chunks))) > _LARGEST:
+        raise ReidError(f"{name}: holds {size:,} bytes of text, and {_LARGEST:,} is the most that a table can have")
+    for i, field in enumerate(table.column_names):
+        if field in coded:
+            table = table.set_column(i, field, table.column(i).cast(table.column(i).type.value_type))
+    return table
+
+
+def _bytes_of(codes: Any) -> int:
+    """Bytes that the texts of codes take, each by itself."""
+    texts = codes.dictionary.cast(pa.large_binary())
+    ends = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return int(np.diff(ends)[numbers(codes.indices.drop_null())].sum()) if len(texts) else 0
+
+
+def about(table: Any, form: dict[str, Any]) -> dict[str, Any]:
+    """What a table of this pipeline says of itself, in the file's metadata.
+
+    Args:
+        table: of :func:`read_parquet`.
+        form: that it must have, as for :func:`reid.core.forms.fit`.
+
+    Raises:
+        ValueError: it says nothing, or something else.
+    """
+    content = (table.schema.metadata or {}).get(b"reid")
+    if content is None:
+        raise ValueError("its metadata do not say what it is")
+    try:
+        result: dict[str, Any] = parse_json(content, "its metadata")
+    except ReidError as error:
+        raise ValueError(str(error)) from error
+    fit(result, form, "its metadata")
+    return result
 
 
 def numbers(array: Any) -> np.ndarray:

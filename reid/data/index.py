@@ -4,23 +4,25 @@ Nothing is extracted. Rows are sorted by role and bbox_idx, so that position i o
 """
 
 import json
-import unicodedata
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
-from reid.core.files import replacing
+from reid.core.files import parse_json, replacing
 from reid.core.splits import LABELLED
-from reid.core.tables import read_parquet
-from reid.raw.archive import member_name, open_zip
-from reid.raw.filenames import Thumbnail, is_clutter, parse_name, split_roles
+from reid.core.tables import numbers, read_parquet
+from reid.data.completeness import missing
+from reid.raw.archive import read_member
+from reid.raw.directory import SMALLEST_PNG, Member, list_members
+from reid.raw.filenames import Thumbnail, parse_name, split_roles
+from reid.raw.members import counted, normalise, shown, sort_paths
+from reid.raw.sizes import check_image_size, most_label_bytes
 
 SCHEMA = pa.schema(
     [
@@ -46,7 +48,8 @@ SCHEMA = pa.schema(
         ("crc", pa.uint32()),
     ]
 )
-_SMALLEST_PNG = 57  # bytes: signature, header and end with nothing between
+_CORE = ("role", "bbox_idx", "action_idx")  # what every row has; of the others a split has all values or none
+_MOST_LABELS = 2  # bbox_info.json of a zip: under either name
 _LEVELS = ("championship", "season", "game", "action")
 
 
@@ -54,7 +57,7 @@ def locate(name: str, split: str) -> tuple[str, list[str], str]:
     """Say where a member belongs.
 
     Args:
-        name: the member's name in the zip; the leading split folder may be missing.
+        name: as :func:`reid.raw.members.normalise` gives it; the leading split folder may be missing.
         split: which split the zip is of.
 
     Returns:
@@ -63,10 +66,7 @@ def locate(name: str, split: str) -> tuple[str, list[str], str]:
     Raises:
         ValueError: it is not in a folder of this split.
     """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if parts and parts[0] == split:
-        parts = parts[1:]
-    *folders, file = parts
+    *folders, file = name.removeprefix(f"{split}/").split("/")
     if split == "train":
         role = "train"
     elif folders and folders[0] in ("query", "gallery"):
@@ -80,12 +80,15 @@ def locate(name: str, split: str) -> tuple[str, list[str], str]:
     return role, folders, file
 
 
-def build_index(zip_path: Path | str, split: str) -> tuple[Any, Counter[str]]:
+def build_index(zip_path: Path | str, split: str, published: bool = False) -> tuple[Any, Counter[str]]:
     """Read and check the directory of a zip.
+
+    What looks like a thumbnail and is not used, and numbers that are missing, are said in warnings.
 
     Args:
         zip_path: the zip of one split.
         split: one of ``reid.core.splits.SPLITS``.
+        published: whether it is the published data set, whose numbers of thumbnails are known.
 
     Returns:
         (pyarrow.Table, Counter): the index with :data:`SCHEMA`; how many members of which kind were passed over.
@@ -93,74 +96,62 @@ def build_index(zip_path: Path | str, split: str) -> tuple[Any, Counter[str]]:
     Raises:
         ReidError: the zip cannot be read, or its content is not a SoccerNet-ReID split; all problems in one message.
     """
-    rows, infos, problems, passed_over = _read_directory(zip_path, split)
+    members = list_members(zip_path)
+    found = sort_paths([member.name for member in members], split)
+    for line in found.aside:
+        log.warning("%s: %s", zip_path, line)
+    problems = list(found.lost)
+    rows, wrong = _read_names([members[i] for i in found.images], split)
+    problems += wrong
     if not rows and not problems:
-        raise ReidError(f"{zip_path}: holds no thumbnails of {split}; is it the zip of another split?")
+        others = counted(found.passed_over) or "nothing at all"
+        raise ReidError(f"{zip_path}: holds no thumbnails of {split}, but {others}")
     roles = {role: i for i, role in enumerate(split_roles(split))}
     rows.sort(key=lambda row: (roles[row[0]], row[1]))
     table = pa.table([pa.array([row[i] for row in rows], f.type) for i, f in enumerate(SCHEMA)], schema=SCHEMA)
     rows.clear()  # the tables' values as Python objects, which take ten times its memory
-    problems += _inconsistencies(table, split)
-    for name, content in infos:
-        problems += _disagreements(table, split, name, content)
+    if len(table):
+        problems += _inconsistencies(table, split)
+        problems += _check_labels(zip_path, table, split, [members[i] for i in found.labels])
     if problems:
         raise ReidError(
             summarise(problems, f"{zip_path} is not a whole {split} split")
             + "\nFetch or pack the zip again; nothing is left out silently."
         )
-    return table, passed_over
+    for line in missing(table, split, published):
+        log.warning("%s: %s", zip_path, line)
+    return table, found.passed_over
 
 
-def _read_directory(
-    zip_path: Path | str, split: str
-) -> tuple[list[tuple], list[tuple[str, bytes]], list[str], Counter[str]]:
-    """Read and check the names in a zip, each by itself.
+def _read_names(members: list[Member], split: str) -> tuple[list[tuple], list[str]]:
+    """Read and check the names of images, each by itself.
 
     Returns:
-        (list of tuples, list, list, Counter): rows of :data:`SCHEMA`; name and content of each bbox_info.json;
-        problems; how many members of which kind were passed over.
+        (list of tuples, list of str): rows of :data:`SCHEMA`; problems.
     """
     labelled = split in LABELLED
     rows: list[tuple] = []
-    infos: list[tuple[str, bytes]] = []
     problems: list[str] = []
-    passed_over: Counter[str] = Counter()
-    with open_zip(zip_path) as archive:
-        for info in archive.infolist():
-            if info.filename.endswith("/"):
-                continue
-            name = member_name(info)
-            if is_clutter(name):
-                passed_over["clutter of file browsers and packers"] += 1
-                continue
-            if name.endswith("bbox_info.json"):
-                try:
-                    infos.append((name, archive.read(info)))
-                except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
-                    problems.append(f"{name}: cannot be unpacked ({error})")
-                continue
-            if not name.lower().endswith(".png"):
-                passed_over[f"other files ({PurePosixPath(name).suffix or 'no suffix'})"] += 1
-                continue
-            try:
-                role, levels, file = locate(name, split)
-                thumbnail = parse_name(file)
-                if labelled and thumbnail.person_uid is None:
-                    raise ValueError("has no labels in its name, but only the challenge has none")
-                if not labelled and thumbnail.person_uid is not None:
-                    raise ValueError("has labels in its name, but those of the challenge are hidden")
-                if info.file_size < _SMALLEST_PNG:
-                    raise ValueError(f"has {info.file_size} bytes, which is no image")
-                if info.flag_bits & 1:
-                    raise ValueError("is encrypted; pack the zip without a password")
-                if info.compress_type not in (0, 8):
-                    raise ValueError(f"has compression method {info.compress_type}; pack it stored or deflated")
-            except ValueError as error:
-                problems.append(f"{name}: {error}")
-                continue
-            where = (info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC)
-            rows.append((role, *thumbnail, *(levels or (None,) * len(_LEVELS)), info.filename, *where))
-    return rows, infos, problems, passed_over
+    for member in members:
+        name, offset, packed, size, method, crc, _, _ = member
+        try:
+            role, levels, file = locate(name, split)
+            thumbnail = parse_name(file)
+            if labelled and thumbnail.person_uid is None:
+                raise ValueError("has no labels in its name, but only the challenge has none")
+            if not labelled and thumbnail.person_uid is not None:
+                raise ValueError("has labels in its name, but those of the challenge are hidden")
+            if size < SMALLEST_PNG:
+                raise ValueError(f"has {size} bytes, which is no image")
+            if reason := member.problem():
+                raise ValueError(reason)
+            check_image_size(thumbnail.height, thumbnail.width, size)
+        except ValueError as error:
+            problems.append(f"{shown(name)}: {error}")
+            continue
+        where = (offset, packed, size, method, crc)
+        rows.append((role, *thumbnail, *(levels or (None,) * len(_LEVELS)), name, *where))
+    return rows, problems
 
 
 def _inconsistencies(table: Any, split: str) -> list[str]:
@@ -191,35 +182,86 @@ def _inconsistencies(table: Any, split: str) -> list[str]:
     return problems
 
 
-def read_bbox_info(content: bytes | str, split: str) -> dict[str, dict[int, dict[str, Any]]]:
+def read_bbox_info(
+    content: bytes, split: str, name: Path | str = "bbox_info.json"
+) -> dict[str, dict[int, dict[str, Any]]]:
     """Read the content of a ``bbox_info.json``.
 
     Args:
         content: of the file.
         split: train's file is one flat dictionary, the others have one for each role.
+        name: what messages of :func:`reid.core.files.parse_json` call it.
 
     Returns:
-        dict: role to {bbox_idx: record}
+        dict: role to {bbox_idx: record}; bbox_idx, action_idx and person_uid of a record are int, where it has them
 
     Raises:
-        ValueError: it has another form.
+        ReidError: it is not JSON, or a key stands twice.
+        ValueError, KeyError, TypeError, AttributeError: it has another form.
     """
-    data = json.loads(content)
+    data = parse_json(content, str(name))
     if split == "train" and isinstance(data, dict) and "train" not in data:
         data = {"train": data}
     if not isinstance(data, dict) or set(data) != set(split_roles(split)):
         raise ValueError(f"does not hold {' and '.join(split_roles(split))}")
-    info = {role: {int(record["bbox_idx"]): record for record in boxes.values()} for role, boxes in data.items()}
+    info: dict[str, dict[int, dict[str, Any]]] = {}
     for role, boxes in data.items():
-        if len(info[role]) != len(boxes):
-            raise ValueError(f"{role} holds a bbox_idx twice")
+        info[role] = {}
+        for key, record in boxes.items():
+            for field in ("bbox_idx", "action_idx", "person_uid"):
+                if field == "bbox_idx" or record.get(field) is not None:
+                    record[field] = _whole(record[field], f"{field} of {role} {_brief(key)}")
+            if info[role].setdefault(record["bbox_idx"], record) is not record:
+                raise ValueError(f"{role} holds a bbox_idx twice: {record['bbox_idx']}")
     return info
+
+
+def _whole(value: Any, name: str) -> int:
+    """A number of a record, which may be text.
+
+    Raises:
+        ValueError: it is not an integer that fits the index.
+    """
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if type(value) is not int or not 0 <= value < 10**9:
+        raise ValueError(f"{name} is {_brief(value)}, not an integer from 0 to 999,999,999")
+    return value
+
+
+def _brief(value: Any) -> str:
+    """A value from a file for a message."""
+    text = shown(str(value))
+    return text if len(text) <= 80 else f"{text[:80]} ..."
+
+
+def _check_labels(zip_path: Path | str, table: Any, split: str, members: list[Member]) -> list[str]:
+    """Problems of the ``bbox_info.json`` of a zip, and between them and the file names."""
+    if len(members) > _MOST_LABELS:
+        names = ", ".join(shown(member.name) for member in members[:3])
+        return [f"there are {len(members)} bbox_info.json ({names}, ...); one is enough"]
+    problems: list[str] = []
+    most = most_label_bytes(len(table))
+    with open(zip_path, "rb") as file:
+        for member in members:
+            name, offset, packed, size, method, crc, _, _ = member
+            try:
+                if reason := member.problem():
+                    raise ValueError(reason)
+                content = read_member(file.fileno(), offset, packed, size, method, crc, most)
+            except ValueError as error:
+                problems.append(f"{shown(name)}: cannot be unpacked ({error})")
+                continue
+            problems += _disagreements(table, split, shown(name), content)
+    return problems
 
 
 def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[str]:
     """Problems between the file names and a ``bbox_info.json`` of the same zip."""
     try:
-        info = read_bbox_info(content, split)
+        info = read_bbox_info(content, split, name)
+    except ReidError as error:
+        return [str(error)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{name}: cannot be read as bbox_info.json ({error})"]
     problems: list[str] = []
@@ -232,11 +274,12 @@ def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[st
             problems.append(f"{row['member']}: is not in {name}")
             continue
         for field in fields:
-            if str(record.get(field)) != str(row[field]):
-                problems.append(f"{row['member']}: {field} is {row[field]}, but {record.get(field)} in {name}")
-        path = unicodedata.normalize("NFC", str(record.get("relative_path", ""))).strip("/")
+            value, own = record.get(field), row[field]
+            if (value != own or type(value) is not type(own)) and str(value) != str(own):  # numbers may be text
+                problems.append(f"{row['member']}: {field} is {own}, but {_brief(value)} in {name}")
+        path = normalise(str(record.get("relative_path", ""))).strip("/")
         if split in LABELLED and path != "/".join(row[level] for level in _LEVELS):
-            problems.append(f"{row['member']}: relative_path is {path} in {name}")
+            problems.append(f"{row['member']}: relative_path is {_brief(path)} in {name}")
     for role, records in info.items():
         problems += [
             f"{name}: {role} {bbox_idx} is not in the zip" for bbox_idx in records if bbox_idx not in seen[role]
@@ -266,8 +309,32 @@ def read_index(path: Path | str, columns: Sequence[str] | None = None) -> tuple[
     """
     try:
         table = read_parquet(path, columns, "scripts/index.py")
-        return table, json.loads(table.schema.metadata[b"reid"])
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        about = json.loads(table.schema.metadata[b"reid"])
+        if not isinstance(about, dict) or not all(isinstance(about.get(key), str) for key in ("split", "sha256")):
+            raise ValueError(f"it does not say of which split and zip it is, but {_brief(about)}")
+        _check_columns(table)
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReidError(
             f"{path}: is not an index of this pipeline ({error}); make it with scripts/index.py"
         ) from error
+    return table, about
+
+
+def _check_columns(table: Any) -> None:
+    """Check that columns hold what an index holds.
+
+    Raises:
+        ValueError: no row, another type, a value that is missing or negative.
+    """
+    if not table.num_rows:
+        raise ValueError("it has no rows")
+    for field in SCHEMA:
+        if field.name not in table.column_names:
+            continue
+        values = table[field.name]
+        if values.type != field.type:
+            raise ValueError(f"its column {field.name} is {values.type}, not {field.type}")
+        if values.null_count not in ((0,) if field.name in _CORE else (0, len(values))):
+            raise ValueError(f"its column {field.name} lacks {values.null_count:,} of its {len(values):,} values")
+        if not values.null_count and not pa.types.is_string(field.type) and numbers(values.combine_chunks()).min() < 0:
+            raise ValueError(f"its column {field.name} has a negative number")

@@ -1,35 +1,55 @@
 """What the Snakefile needs of Python: checked parameters, the code of a rule, one run at a time."""
 
 import contextlib
-import fcntl
+import functools
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import regex_from_filepattern
 from snakemake.logging import logger
 
 import reid
 from reid.core.errors import ReidError
 from reid.core.splits import SPLITS
+from reid.engines import dates, ending, holder, outside, rights
 from reid.params import extensions
 from reid.params.reading import read_params
 from reid.params.schema import Params
 
 ROOT = Path(reid.__file__).resolve().parents[1]
+# Snakemake fills in braces of this path, which may be in the name of the project's folder
+ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(ROOT / "envs/environment.yaml"))
+_REMOVES = re.compile("--(delete|no-hook)")  # options by which files are removed, or that leave out onstart
 
 
+def _one_error(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function raise Snakemake's own kind of error, which it shows without a traceback, for a ReidError."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except ReidError as error:
+            raise WorkflowError(str(error)) from None
+
+    return call
+
+
+@_one_error
 def params(workflow: Any) -> Params:
-    """Check ``params.yaml`` and refuse a second configuration.
+    """Check ``params.yaml`` and all that it names, and refuse a second configuration.
 
     Also tells the jobs which process runs them, so that they end with it, and lets them use its Python and the code of
     this folder: an experiment in a folder of its own has code of its own.
 
     Raises:
-        WorkflowError: a parameter is wrong, or the command line brought its own.
+        WorkflowError: a parameter is wrong, what it names is missing, the command line brought its own, or this folder
+            cannot be written to.
     """
     if workflow.config_settings.config or workflow.config_settings.configfiles:
         raise WorkflowError(
@@ -40,9 +60,17 @@ def params(workflow: Any) -> Params:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     try:
-        return read_params()
-    except ReidError as error:
-        raise WorkflowError(str(error)) from None
+        re.compile(regex_from_filepattern(str(Path.cwd())))
+    except re.error as error:
+        raise ReidError(f"{Path.cwd()}: Snakemake cannot take the braces in this name; rename the folder") from error
+    if os.pathsep in str(ROOT):
+        raise ReidError(f"{ROOT}: Python cannot find code in a folder with {os.pathsep} in its name; rename it")
+    rights.require(Path(".snakemake"), depth=1)
+    if any(_REMOVES.match(word) for word in sys.argv):
+        holder.claim()
+    found = read_params()
+    outside.check(found)
+    return found
 
 
 def gpus(workflow: Any) -> int:
@@ -51,6 +79,7 @@ def gpus(workflow: Any) -> int:
     return max(1, limits["gpu"].value) if "gpu" in limits else 1
 
 
+@_one_error
 def code(script: str, *packages: str, extended: bool = False) -> list[str]:
     """The files of this project that a rule runs: inputs of it, so that a change reruns what depends on it.
 
@@ -61,13 +90,19 @@ def code(script: str, *packages: str, extended: bool = False) -> list[str]:
 
     Returns:
         paths relative to the project's folder, sorted
+
+    Raises:
+        WorkflowError: the script or a package is missing; Snakemake alone would take the old outputs.
     """
     files = [ROOT / "scripts" / f"{script}.py", *(extensions.files() if extended else [])]
     for package in packages:
+        files.append(ROOT / "reid" / package / "__init__.py")
         files += [
             path for path in (ROOT / "reid" / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts
         ]
-    return sorted(str(path.relative_to(ROOT)) for path in files)
+    if missing := [path for path in files if not path.is_file()]:
+        raise ReidError(f"{missing[0]}: is missing, and the rule {script} runs it; `git checkout` brings it back")
+    return sorted({str(path.relative_to(ROOT)) for path in files})
 
 
 def names(models: Iterable[str]) -> str:
@@ -75,11 +110,17 @@ def names(models: Iterable[str]) -> str:
     return "|".join(map(re.escape, models)) or "$^"
 
 
-def external_file(params: Params, model: str, split: str) -> str:
-    """Where the embeddings of a model that is made elsewhere are: the file that there is."""
-    folder = Path(params.external_models[model].folder)
-    table = folder / f"{split}.parquet"
-    return str(table if table.exists() else folder / f"{split}.npy")
+def content(function: Callable[..., outside.Content | None], params: Params, *places: str) -> outside.Content | None:
+    """What lies outside, as a parameter of a rule: ``outside.weights`` and the like, of a model or a split.
+
+    Ends the process with one clear error if it is missing: before the job's outputs are removed, and not by an
+    exception, which Snakemake would dress up as one of the rule's code.
+    """
+    try:
+        return function(params, *places)
+    except ReidError as error:
+        logger.error(f"error: {error}")
+        sys.exit(1)
 
 
 def forget_other_models(models: Iterable[str]) -> None:
@@ -95,20 +136,34 @@ def forget_other_models(models: Iterable[str]) -> None:
                 path.parent.rmdir()
 
 
-def claim() -> None:
-    """Take this folder for the run until the process ends, however it ends.
-
-    Snakemake's own lock outlives a killed run and asks for ``--unlock``; this one, the operating system's, does not.
+@_one_error
+def mend_dates(workflow: Any) -> None:
+    """Once all rules are known: mend the times of files that are dated in the future.
 
     Raises:
-        WorkflowError: another run is at work here.
+        WorkflowError: one cannot be given another time.
     """
-    lock = open(".snakemake/run.lock", "w")  # noqa: SIM115 - held until the process ends
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise WorkflowError("another snakemake or dvc run is at work in this folder; wait for it to end") from None
-    _held.append(lock)
+    folders = _folders(workflow)
+    made = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    inputs = {Path(file) for rule in workflow.rules for file in rule.input if not callable(file)}
+    if late := dates.mend(made, {path for path in inputs - made if path.is_file()}):
+        logger.info(f"{len(late)} files are dated in the future, as {min(late)}; they get the present time")
 
 
-_held: list[Any] = []
+@_one_error
+def begin(workflow: Any, params: Params) -> None:
+    """At the start of a run: take the folder, and end with all jobs when told to.
+
+    Raises:
+        WorkflowError: another run is at work here, or a folder of outputs cannot be written to.
+    """
+    holder.claim()
+    rights.require(*_folders(workflow))
+    ending.prepare(workflow)
+    forget_other_models([*params.models, *params.external_models])
+
+
+def _folders(workflow: Any) -> list[Path]:
+    """Folders that hold all outputs and logs of the rules, without those that a wildcard names."""
+    paths = [str(path) for rule in workflow.rules for path in [*rule.output, *rule.log]]
+    return sorted({Path(path.partition("{")[0] + "x").parent for path in paths})

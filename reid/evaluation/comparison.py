@@ -3,7 +3,6 @@
 Both are resampled together, action by action, so that what makes an action hard for both is no part of the difference.
 """
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pyarrow as pa
 
 from reid.core.errors import ReidError
 from reid.core.tables import column, values
-from reid.evaluation.intervals import action_codes, mean_intervals, resample
+from reid.evaluation.intervals import Resamples, action_codes, mean_intervals
 from reid.evaluation.queries import read_queries
 
 Result = tuple[pa.Table, dict[str, Any]]  # scored queries, and what is known of them (reid.evaluation.queries)
@@ -44,7 +43,7 @@ def open_result(name: str, split: str) -> Result:
     if path.suffix == ".parquet":
         raise ReidError(f"{name}: there is no such file")
     wanted = f"results/queries/{split}.parquet"
-    return read_queries(io.BytesIO(_of_revision(name, wanted)), f"{name}: {wanted}")
+    return read_queries(_of_revision(name, wanted), f"{name}: {wanted}")
 
 
 def _of_revision(revision: str, path: str) -> bytes:
@@ -127,7 +126,7 @@ def compare(a: pa.Table, b: pa.Table, resamples: int, seed: int, shown: int = 10
         "rank-1": [(values(table, "first_match_rank") == 1).astype(float) for table in (a, b)],
     }
     change = {name: after - before for name, (before, after) in pair.items()}
-    intervals = mean_intervals(action, change, resample(actions, resamples, seed))
+    intervals = mean_intervals(action, change, Resamples(actions, resamples, seed))
     result: dict[str, Any] = {"queries": len(a), "actions": actions}
     for name, (before, after) in pair.items():
         interval = intervals[name]

@@ -6,11 +6,11 @@ drawn: total of the score / number of queries.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-_BLOCK = 256  # resamples drawn at a time: bounds the memory, changes no number
+_BLOCK, _KEPT = 1 << 19, 1 << 25  # numbers drawn at a time, and kept at most: bounds the memory
 
 
 def action_codes(action: np.ndarray) -> tuple[np.ndarray, int]:
@@ -26,24 +26,33 @@ def action_codes(action: np.ndarray) -> tuple[np.ndarray, int]:
     return code, len(actions)
 
 
-def resample(actions: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each action is drawn.
+class Resamples:
+    """How often each action is drawn in each resample.
 
     Args:
         actions: how many there are.
         resamples: how many resamples.
         seed: of the random numbers; the same seed draws the same.
 
-    Returns:
-        float64 array, resamples x actions, whole numbers; each row sums to ``actions``
+    Yields:
+        float64 arrays, resamples x actions, whole numbers; each row sums to ``actions``. All of them in one array that
+        is kept, or, where that would be large, some at a time, drawn anew for each use.
     """
-    rng = np.random.default_rng(seed)
-    weights = np.empty((resamples, actions))
-    for first in range(0, resamples, _BLOCK):
-        rows = min(_BLOCK, resamples - first)
-        drawn = rng.integers(0, actions, (rows, actions)) + actions * np.arange(rows)[:, None]
-        weights[first : first + rows] = np.bincount(drawn.ravel(), minlength=rows * actions).reshape(rows, actions)
-    return weights
+
+    def __init__(self, actions: int, resamples: int, seed: int) -> None:
+        self.actions, self._resamples, self._seed = actions, resamples, seed
+        self._kept = np.concatenate(list(self._draw())) if actions * resamples <= _KEPT else None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self._draw() if self._kept is None else iter((self._kept,))
+
+    def _draw(self) -> Iterator[np.ndarray]:
+        rng, left, most = np.random.default_rng(self._seed), self._resamples, max(1, _BLOCK // self.actions)
+        while left:
+            rows = min(most, left)
+            drawn = rng.integers(0, self.actions, (rows, self.actions)) + self.actions * np.arange(rows)[:, None]
+            yield np.bincount(drawn.ravel(), minlength=rows * self.actions).reshape(rows, self.actions).astype(float)
+            left -= rows
 
 
 def tail(actions: int) -> float:
@@ -66,20 +75,21 @@ def tail(actions: int) -> float:
     return math.erfc(math.sqrt(actions / f / 2) * quantile) / 2
 
 
-def ratio_intervals(total: np.ndarray, count: np.ndarray, weights: np.ndarray) -> list[list[float] | None]:
+def ratio_intervals(total: np.ndarray, count: np.ndarray, weights: Resamples) -> list[list[float] | None]:
     """95 % intervals of ratios of sums over actions.
 
     Args:
         total: float64 array, actions x scores: the sum of a score over the queries of an action.
         count: the same shape: how many queries that sum has. Actions without one do not count for that score.
-        weights: float64 array, resamples x actions, of :func:`resample`.
+        weights: what was drawn of so many actions.
 
     Returns:
         list of [float, float] or None, one per score: rounded to six places, which is far below what the resampling
         leaves uncertain. None where fewer than two actions have queries, which says nothing about other actions.
     """
     with np.errstate(invalid="ignore"):
-        ratios = (weights @ total) / (weights @ count)  # NaN where a resample holds no query of a slice
+        # NaN where a resample holds no query of a slice
+        ratios = np.concatenate([(drawn @ total) / (drawn @ count) for drawn in weights])
     result: list[list[float] | None] = []
     for ratio, actions in zip(ratios.T, np.count_nonzero(count, axis=0).tolist(), strict=True):
         if actions < 2:
@@ -92,19 +102,19 @@ def ratio_intervals(total: np.ndarray, count: np.ndarray, weights: np.ndarray) -
 
 
 def mean_intervals(
-    action: np.ndarray, scores: Mapping[str, np.ndarray], weights: np.ndarray
+    action: np.ndarray, scores: Mapping[str, np.ndarray], weights: Resamples
 ) -> dict[str, list[float] | None]:
     """95 % interval of the mean of each score over all queries.
 
     Args:
         action: int array, action of each query, numbered from 0.
         scores: name to float or bool array, one value per query.
-        weights: float64 array, resamples x actions, of :func:`resample`.
+        weights: what was drawn of so many actions.
 
     Returns:
         dict: name to [low, high] or None, as :func:`ratio_intervals`
     """
-    actions = weights.shape[1]
+    actions = weights.actions
     total = np.stack([np.bincount(action, score, actions) for score in scores.values()], axis=1)
     count = np.repeat(np.bincount(action, minlength=actions)[:, None].astype(float), len(scores), axis=1)
     return dict(zip(scores, ratio_intervals(total, count, weights), strict=True))

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from reid.core.errors import ReidError
 from reid.core.files import replacing
-from reid.core.tables import arrow, column, labels, read_parquet
+from reid.core.forms import SHARE, Number
+from reid.core.splits import SCORED
+from reid.core.tables import about, arrow, column, labels, numbers, read_parquet, values
 from reid.retrieval.metrics import average_precision, chance_ap, first_match_rank, inverse_negative_penalty
 
 INDEX_COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid", "clazz", "id", "height", "championship"]
@@ -35,6 +37,22 @@ SCHEMA = pa.schema(
         ("chance_AP", pa.float64()),
     ]
 )
+_MAKER = "scripts/evaluate.py --queries"
+_ABOUT = {"split": SCORED, "trained_on": bool}
+_TEXTS = (pa.string(), pa.large_string())
+_ALIKE = {  # what is taken for a type
+    pa.int32(): pa.types.is_integer,
+    pa.float64(): pa.types.is_floating,
+    pa.bool_(): pa.types.is_boolean,
+    pa.string(): lambda kind: (kind.value_type if pa.types.is_dictionary(kind) else kind) in _TEXTS,
+}
+_FROM_0, _FROM_1 = (Number(low, 2**31 - 1, whole=True) for low in (0, 1))
+_RANGES = {
+    **dict.fromkeys(("bbox_idx", "action_idx"), _FROM_0),
+    **dict.fromkeys(("height", "gallery_size", "positives", "first_match_rank", "last_match_rank"), _FROM_1),
+    **dict.fromkeys(("AP", "INP", "chance_AP"), SHARE),
+    "resolution_ratio": Number(0, 1e9),
+}
 
 
 def query_table(
@@ -83,16 +101,16 @@ def query_table(
 
 def write_queries(path: Path | str, table: pa.Table, split: str, trained_on: bool) -> None:
     """Write a query table, with the split, and whether it was trained on, in the file's metadata."""
-    about = json.dumps({"split": split, "trained_on": trained_on})
+    what = json.dumps({"split": split, "trained_on": trained_on})
     with replacing(path) as partial:
-        pq.write_table(table.replace_schema_metadata({"reid": about}), partial, compression="zstd")
+        pq.write_table(table.replace_schema_metadata({"reid": what}), partial, compression="zstd")
 
 
-def read_queries(source: Any, name: Path | str) -> tuple[pa.Table, dict[str, Any]]:
+def read_queries(source: Path | str | bytes, name: Path | str) -> tuple[pa.Table, dict[str, Any]]:
     """Read a query table.
 
     Args:
-        source: a file written by :func:`write_queries`: path or file object.
+        source: a file written by :func:`write_queries`, or its content.
         name: what to call it in messages.
 
     Returns:
@@ -102,13 +120,35 @@ def read_queries(source: Any, name: Path | str) -> tuple[pa.Table, dict[str, Any
         ReidError: the file is missing or is no such table.
     """
     try:
-        table = read_parquet(source, maker="scripts/evaluate.py --queries")
-        about = json.loads(table.schema.metadata[b"reid"])
-        table = table.select(SCHEMA.names).cast(SCHEMA)
-        if not len(table) or any(column.null_count for column in table.columns):
-            raise ValueError("a column is empty")
-        return table, {"split": about["split"], "trained_on": about["trained_on"]}
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise ReidError(
-            f"{name}: is not a table of scored queries ({error}); make it with scripts/evaluate.py --queries"
-        ) from error
+        table = read_parquet(source, SCHEMA.names, _MAKER)
+        split = about(table, _ABOUT)
+        return _cast(table), {"split": split["split"], "trained_on": split["trained_on"]}
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise ReidError(f"{name}: is not a table of scored queries ({error}); make it with {_MAKER}") from error
+
+
+def _cast(table: pa.Table) -> pa.Table:
+    """A query table with :data:`SCHEMA` and with values that scores can have.
+
+    Raises:
+        ValueError, pyarrow.ArrowException: it is something else.
+    """
+    if not len(table):
+        raise ValueError("it has no rows")
+    for field in SCHEMA:
+        kind = table.schema.field(field.name).type
+        if not _ALIKE[field.type](kind):
+            raise ValueError(f"its column {field.name} is {kind}, not {field.type}")
+    table = table.select(SCHEMA.names).cast(SCHEMA).combine_chunks()
+    for field in SCHEMA:
+        array = table[field.name].combine_chunks()
+        if array.null_count:
+            raise ValueError(f"a value of its column {field.name} is null")
+        if field.name in _RANGES:
+            wanted, given = _RANGES[field.name], numbers(array)
+            outside = np.flatnonzero(~((given >= wanted.low) & (given <= wanted.high)))  # NaN, too
+            if len(outside):
+                raise ValueError(f"{field.name} is {given[outside[0]]} in row {outside[0]}, not {wanted}")
+    if len(np.unique(values(table, "bbox_idx"))) < len(table):
+        raise ValueError("a query stands more than once")
+    return table

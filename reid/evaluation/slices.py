@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from reid.core.tables import labels, values
-from reid.evaluation.intervals import ratio_intervals
+from reid.evaluation.intervals import Resamples, ratio_intervals
 
 HEIGHTS = (64, 96, 128, 192, 256, 384)  # pixels; lower edges of all parts but the first
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.5)
@@ -68,20 +68,20 @@ def divide(queries: pa.Table) -> dict[str, tuple[np.ndarray, list[str]]]:
     }
 
 
-def slice_scores(queries: pa.Table, action: np.ndarray, weights: np.ndarray) -> list[dict[str, Any]]:
+def slice_scores(queries: pa.Table, action: np.ndarray, weights: Resamples) -> list[dict[str, Any]]:
     """mAP and rank-1 of every part that has queries.
 
     Args:
         queries: table of ``reid.evaluation.queries``.
         action: int array, action of each query, numbered from 0.
-        weights: float64 array, resamples x actions, of ``reid.evaluation.intervals.resample``.
+        weights: of so many actions.
 
     Returns:
         list of dict: ``{"slice", "value", "queries", "mAP", "low", "high", "rank-1"}``; low and high are the 95 %
         interval of mAP, None where all queries are of one action
     """
     ap, first = values(queries, "AP"), values(queries, "first_match_rank") == 1
-    actions, rows, total, count = weights.shape[1], [], [], []
+    actions, rows, total, count = weights.actions, [], [], []
     for name, (part, parts) in divide(queries).items():
         for i, value in enumerate(parts):
             chosen = np.flatnonzero(part == i)

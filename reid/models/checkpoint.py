@@ -2,19 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from pydantic import ValidationError
 from torch import nn
 
 from reid.core.errors import ReidError
-from reid.core.files import replacing
+from reid.core.files import parse_json, replacing
+from reid.models.arrays import misfit, read_safetensors
 from reid.models.embedder import Embedder
+from reid.params.base import Size
 from reid.params.model import Model
 from reid.params.network import Network
+from reid.params.parsing import shown
 from reid.params.registries import BACKBONES, POOLINGS
 from reid.params.schema import section_class
 
@@ -40,39 +41,68 @@ def load(path: Path | str) -> Embedder:
         Embedder in evaluation mode, on the CPU
 
     Raises:
-        ReidError: the file is missing, damaged, no checkpoint of this pipeline, or of an extension that is not there.
+        ReidError: the file is missing, damaged, not what was written, no checkpoint of this pipeline, of an extension
+            that is not there, or an array in it holds NaN.
     """
+    arrays, metadata = read_safetensors(path, "scripts/train.py")
+    if "model" not in metadata:
+        raise ReidError(f"{path}: is not a checkpoint of this pipeline, for it has no parameters of a model")
+    section, size = _network(metadata["model"], path)
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            params = json.loads(file.metadata()["model"])
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        size = params["input"]["height"], params["input"]["width"]
-        section = _network(params["network"], path)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ReidError(f"{path}: its network is not one of this version ({problems}); train again") from error
-    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise ReidError(f"{path}: is not a checkpoint of this pipeline ({error!r})") from error
-    network = Embedder(section, size)
-    own, given = network.state_dict(), arrays
-    if {key: value.shape for key, value in own.items()} != {key: value.shape for key, value in given.items()}:
-        raise ReidError(f"{path}: its arrays are not those of its network")
+        network = Embedder(section, (size.height, size.width))
+    except ReidError as error:
+        raise ReidError(f"{path}: its network cannot be built: {error}") from error
+    own = network.state_dict()
+    for name in [*own, *arrays]:
+        if name not in own or name not in arrays:
+            where = "is missing in it" if name in own else "is none of its network's"
+            raise ReidError(f"{path}: its arrays are not those of its network: {shown(name)} {where}")
+        if problem := _difference(arrays[name], own[name]):
+            raise ReidError(f"{path}: {shown(name)} {problem}")
     set_arrays(network, arrays)
     return network.eval()
 
 
-def _network(content: dict[str, Any], path: Path | str) -> Network:
-    """Section ``network`` of a checkpoint, whose extensions must be there."""
-    network = section_class("Network")
+def _difference(value: torch.Tensor, own: torch.Tensor) -> str | None:
+    """What an array of a checkpoint cannot be, for it was written from a network like this one."""
+    if value.dtype != own.dtype and value.shape == own.shape:
+        return f"is {value.dtype} instead of {own.dtype}".replace("torch.", "")
+    return misfit(value, own)
+
+
+def _network(text: str, path: Path | str) -> tuple[Network, Size]:
+    """Section ``network`` of a checkpoint, whose extensions must be there, and the size of its input."""
+    content = parse_json(text.encode("utf-8", "replace"), f"{path}, the parameters in it")
+    if not isinstance(content, dict) or not isinstance(content.get("network"), dict):
+        raise ReidError(f"{path}: is not a checkpoint of this pipeline, for it names no network")
+    section = content["network"]
     for key, registry in (("backbone", BACKBONES), ("pooling", POOLINGS)):
-        name = content[key]["kind"] if isinstance(content[key], dict) else None
-        if name is not None and name not in registry:
-            raise ReidError(f"{path}: needs the {registry.kind} {name}, which no file of extensions/ registers")
-    return network.model_validate(content)
+        name = section[key].get("kind") if isinstance(section.get(key), dict) else None
+        if isinstance(name, str) and name not in registry:
+            raise ReidError(f"{path}: needs the {registry.kind} {shown(name)}, which no file of extensions/ registers")
+    try:
+        network = section_class("Network").model_validate(section, strict=True)
+        return network, Size.model_validate(content.get("input"), strict=True)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ReidError(
+            f"{path}: its network is not one of this version ({shown('; '.join(problems), 300)}); train again"
+        ) from error
 
 
 def set_arrays(network: nn.Module, arrays: dict[str, torch.Tensor]) -> None:
-    """Put arrays into a network by name; those that it has and ``arrays`` lacks stay as they are."""
+    """Put arrays into a network by name; those that it has and ``arrays`` lacks stay as they are.
+
+    Raises:
+        ReidError: the network has no such array, or one of another shape.
+    """
     state = network.state_dict()  # its metadata is what MNASNet asks for
+    for name, value in arrays.items():
+        if name not in state or state[name].shape != value.shape:
+            own = f"it has {list(state[name].shape)} there" if name in state else "it has none of that name"
+            raise ReidError(
+                f"{shown(name)}, {list(value.shape)}: does not go into the network, for {own}; "
+                "the weights are of another network"
+            )
     state.update(arrays)
     network.load_state_dict(state)

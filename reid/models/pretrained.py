@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import safetensors
 import safetensors.numpy
 
 from reid.core.errors import ReidError
@@ -21,6 +21,7 @@ from reid.core.files import replacing, sha256
 from reid.params import backbones as catalogue
 from reid.params.model import Model
 from reid.params.network import Network
+from reid.params.parsing import shown
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +37,9 @@ _CLASSIFIERS = ("fc", "classifier", "heads", "head", "head_dist", "aux1", "aux2"
 class Match(NamedTuple):
     """Which arrays of a file a model takes.
 
-    ``arrays`` are by the model's names; ``missing`` are the model's names that start at random, ``left_out`` the
-    file's names that the model does not take, with the reason; ``share`` is how much of the backbone was found.
+    ``arrays`` are by the model's names; ``missing`` are the model's names that start at random, with what the file has
+    in their place if anything; ``left_out`` the file's names that the model does not take, with the reason; ``share``
+    is how much of the backbone was found.
     """
 
     arrays: dict[str, torch.Tensor]
@@ -68,19 +70,30 @@ def find_init(model: Model) -> tuple[Match, dict[str, str]]:
     weights, backbone = model.network.weights, model.network.backbone_name
     assert weights is not None
     if path := model.network.file():
-        state, about = _read_weights(Path(path)), {"file": Path(path).name, "sha256": sha256(path)}
+        state, about = _read(path), {"file": Path(path).name, "sha256": sha256(path)}
         state = _fit_places(embedder.backbone, state)
     else:
         state, about = _by_name(model.network, size), {"name": weights}
-    result = match(state, embedder)
+    try:
+        result = match(state, embedder)
+    except ReidError as error:
+        raise ReidError(f"network.weights: {weights}: {error}") from error
     left = sum(state[name].numel() for name, why in result.left_out if why != "classifier")
     if result.share < ENOUGH or left > (1 - ENOUGH) * sum(value.numel() for value in state.values()):
-        first = f"{result.missing[0]} is not in it" if result.missing else "{} ({})".format(*result.left_out[0])
         raise ReidError(
             f"network.weights: {weights} is not of {backbone}: {100 * result.share:.0f} % of the "
-            f"backbone found, {len(result.missing)} arrays missing, {len(result.left_out)} left out; first {first}"
+            f"backbone found, {len(result.missing)} arrays missing, {len(result.left_out)} left out; first "
+            f"{_first_difference(result)}"
         )
     return result, about
+
+
+def _first_difference(result: Match) -> str:
+    """An array that is in the network or the file alone, or has another shape there."""
+    of_other_shape = next(((name, why) for name, why in result.left_out if why.startswith("has the shape")), None)
+    if of_other_shape:
+        return "{} {}".format(*of_other_shape)
+    return f"{result.missing[0]} is not in it" if result.missing else "{} ({})".format(*result.left_out[0])
 
 
 def match(state: dict[str, torch.Tensor], embedder: Embedder) -> Match:
@@ -88,7 +101,12 @@ def match(state: dict[str, torch.Tensor], embedder: Embedder) -> Match:
 
     Args:
         state: by names of torchvision, timm, Torchreid, or of a checkpoint of ours.
+
+    Raises:
+        ReidError: an array holds NaN, or numbers of another kind than the network's.
     """
+    from reid.models.arrays import misfit
+
     own = embedder.state_dict()
     arrays, left_out = {}, []
     for name, value in state.items():
@@ -98,8 +116,12 @@ def match(state: dict[str, torch.Tensor], embedder: Embedder) -> Match:
         if place is None:
             part = name.split(".")[0]
             left_out.append((name, "classifier" if part in _CLASSIFIERS else "not part of the network"))
-        elif own[place].shape != value.shape:
-            left_out.append((name, f"shape {list(value.shape)} instead of {list(own[place].shape)}"))
+            continue
+        problem = misfit(value, own[place])
+        if problem and own[place].shape == value.shape:
+            raise ReidError(f"{shown(name)} {problem}")
+        if problem:
+            left_out.append((name, problem))
         else:
             arrays[place] = value.to(own[place].dtype)
     backbone = {name: p.numel() for name, p in embedder.named_parameters() if name.startswith("backbone.")}
@@ -133,15 +155,26 @@ def read_init(path: Path | str) -> dict[str, torch.Tensor]:
     """Arrays of a file of :func:`write_init`, by the names of the model.
 
     Raises:
-        ReidError: the file is missing, or another kind of file.
+        ReidError: the file is missing, not what was written, or another kind of file, or an array holds NaN.
     """
+    from reid.models.arrays import not_finite, read_safetensors
+
+    arrays, metadata = read_safetensors(path, "scripts/weights.py")
+    if "init" not in metadata:
+        raise ReidError(f"{path}: holds no weights to start from, but other arrays; make it with scripts/weights.py")
+    for name, value in arrays.items():
+        if problem := not_finite(value):
+            raise ReidError(f"{path}: {shown(name)} {problem}; make it anew with scripts/weights.py")
+    return arrays
+
+
+def _read(path: Path | str) -> dict[str, torch.Tensor]:
+    from reid.models.arrays import read_weights
+
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            if "init" not in (file.metadata() or {}):
-                raise ValueError("it has no record of where it comes from")
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise ReidError(f"{path}: holds no weights to start from ({error}); see scripts/weights.py") from error
+        return read_weights(path)
+    except ReidError as error:
+        raise ReidError(f"network.weights: {error}") from error
 
 
 def _by_name(params: Network, size: tuple[int, int]) -> dict[str, torch.Tensor]:
@@ -156,8 +189,6 @@ def _by_name(params: Network, size: tuple[int, int]) -> dict[str, torch.Tensor]:
 
 
 def _of_torchvision(name: str, params: Network) -> dict[str, torch.Tensor]:
-    from urllib.error import URLError
-
     import torch
     import torchvision
 
@@ -168,15 +199,19 @@ def _of_torchvision(name: str, params: Network) -> dict[str, torch.Tensor]:
         raise ReidError(
             f"network.weights: {name} has no weights {params.weights}; it has {', '.join(known)}"
         ) from error
-    try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise ReidError(
-            f"network.weights: {params.weights} of {name} cannot be fetched ({error}). Put the file "
-            f"{weights.url.rsplit('/', 1)[1]} into {folder}, or give its path as network.weights, or leave "
-            "network.weights out to train from scratch"
-        ) from error
+    path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[1]
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            begins = torch.hub.HASH_REGEX.search(path.name)
+            torch.hub.download_url_to_file(weights.url, str(path), begins[1] if begins else None)
+        except (OSError, RuntimeError, ValueError, HTTPException) as error:
+            raise ReidError(
+                f"network.weights: {params.weights} of {name} cannot be fetched ({shown(str(error))}). Put the file "
+                f"{path.name} into {path.parent}, or give its path as network.weights, or leave network.weights out "
+                "to train from scratch"
+            ) from error
+    state = _read(path)
     # torchvision's files of DenseNet have a dot that its module names no longer have
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key): state[key] for key in state}
 
@@ -196,8 +231,8 @@ def _of_timm(name: str, params: Network, size: tuple[int, int]) -> dict[str, tor
         raise
     except Exception as error:  # the hub's client raises a dozen kinds
         raise ReidError(
-            f"network.weights: timm's {whole} cannot be fetched ({error}). Give the path of its model.safetensors as "
-            "network.weights, or leave network.weights out to train from scratch"
+            f"network.weights: timm's {whole} cannot be fetched ({shown(str(error))}). Give the path of its "
+            "model.safetensors as network.weights, or leave network.weights out to train from scratch"
         ) from error
 
 
@@ -207,34 +242,3 @@ def _fit_places(backbone: nn.Module, state: dict[str, torch.Tensor]) -> dict[str
     if convert is None or not type(backbone).__module__.startswith("timm."):
         return state
     return convert(state, backbone)
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Arrays of a file by name, without running code of it; Torchreid's checkpoints and DataParallel's prefix too."""
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            with torch.serialization.safe_globals(_numbers()):
-                state = torch.load(path, map_location="cpu", weights_only=True)
-        for key in ("state_dict", "model", "model_state_dict"):
-            if isinstance(state, dict) and isinstance(state.get(key), dict):
-                state = state[key]
-        if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-            raise ValueError("it does not hold arrays by name")
-    except FileNotFoundError as error:
-        raise ReidError(f"network.weights: {path}: there is no such file") from error
-    except Exception as error:  # the readers raise a dozen kinds
-        raise ReidError(f"network.weights: {path} cannot be read as weights ({error})") from error
-    return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def _numbers() -> list[Any]:
-    """What NumPy needs to make a number again: Torchreid keeps its score beside the weights."""
-    import numpy as np
-
-    makers = [np.dtype, np.float32(0).__reduce__()[0], (np.float32(0).__reduce__()[0], "numpy.core.multiarray.scalar")]
-    return [*makers, *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64"))]

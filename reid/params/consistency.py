@@ -1,5 +1,6 @@
 """What does not go together in a parameter file though each value is right by itself."""
 
+import math
 from collections.abc import Iterator
 
 from reid.params import backbones
@@ -10,6 +11,8 @@ from reid.params.registries import AUGMENTATIONS, LOSSES, POSTPROCESSING
 from reid.params.sampler import ActionSampler, IdentitySampler
 from reid.params.schedule import CosineSchedule, StepSchedule
 from reid.params.schema import Params, parts
+
+MOST_IMAGES = 100_000  # of a batch; the losses compare each with each
 
 
 def contradictions(params: Params) -> Iterator[str]:
@@ -34,7 +37,7 @@ def contradictions(params: Params) -> Iterator[str]:
     for line in _of_postprocessing(params):
         yield f"distances.postprocessing.{line}"
     for name, model in params.models.items():
-        for part in (_of_loss, _of_network, _of_augmentation, _of_training):
+        for part in (_of_sampler, _of_loss, _of_network, _of_augmentation, _of_training):
             for line in part(model):
                 yield f"models.{name}.{line}"
 
@@ -49,6 +52,13 @@ def _of_postprocessing(params: Params) -> Iterator[str]:
         yield f"{several[1]}: cannot follow {several[0]}, after which the distances between all boxes are gone"
     if "dual_softmax" in steps and "sinkhorn" in steps:
         yield "sinkhorn: cannot go with dual_softmax, for both divide the gallery boxes among the queries; keep one"
+
+
+def _of_sampler(model: Model) -> Iterator[str]:
+    sizes = [getattr(model.sampler, key, None) for key in ("actions", "identities", "instances")]
+    images = math.prod(size for size in sizes if isinstance(size, int))
+    if images > MOST_IMAGES:
+        yield f"sampler: asks for {images:,} images a batch; {MOST_IMAGES:,} are the most"
 
 
 def _of_loss(model: Model) -> Iterator[str]:

@@ -36,9 +36,7 @@ class Download(Section):
     path: PathText | None = Field(
         None, description="source local: folder with {split}.zip or the folders that the dev kit makes"
     )
-    sha256: dict[Split, Sha256] = Field(
-        {}, description="split: SHA-256 that its zip must have; none for any"
-    )
+    sha256: dict[Split, Sha256] = Field({}, description="split: SHA-256 that its zip must have; none for any")
     synthetic: Synthetic | None = None
 
     def folder(self) -> Path | None:

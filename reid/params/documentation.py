@@ -11,6 +11,7 @@ from typing import Any
 import reid
 from reid.core.cli import parser, run
 from reid.core.files import replacing, write_json
+from reid.core.integrity import sums_path
 from reid.params.schema import Params, own_params_class, params_class
 
 FOLDER = Path(reid.__file__).resolve().parents[1] / "docs"
@@ -87,7 +88,7 @@ class _Page:
         yield from (f"{'#' * level} `{place}`", "")
         said = [_sentence(about["description"])] if "description" in about and not named else []
         said += [_meaning(kinds[0])] if len(kinds) == 1 else []
-        said += ["Each has a name of your own: letters, digits, `-` and `_`."] if named else []
+        said += ["Each has a name of your own: up to 64 letters, digits, `-` and `_`."] if named else []
         yield from (" ".join(said), "")
         common = _common(kinds)
         before = "" if named else f"{place}."
@@ -163,12 +164,15 @@ def _value(item: dict[str, Any], several: str = "") -> str:
     if "enum" in item:
         return _names(item["enum"])
     if item["type"] == "array":
-        return f"list of {_value(item['items'], 's')}"
+        count = f"at most {item['maxItems']:,} " if "maxItems" in item and "enum" not in item["items"] else ""
+        return f"list of {count}{_value(item['items'], 's')}"
     if item["type"] == "object":
-        return f"{_value(item['additionalProperties'])} for each name"
+        values = [*item.get("patternProperties", {}).values(), item["additionalProperties"]]
+        return f"{_value(values[0])} for each name"
     words = {"boolean": "`true` or `false`", "string": "text"}
     numbers = {"integer": f"whole number{several}", "number": f"number{several}"}
-    return " ".join([{**words, **numbers}[item["type"]], *_range(item)])
+    most = [f"of at most {item['maxLength']:,} characters"] if "maxLength" in item else []
+    return " ".join([{**words, **numbers}[item["type"]], *_range(item), *most])
 
 
 def _range(item: dict[str, Any]) -> list[str]:
@@ -215,6 +219,8 @@ def write(folder: Path, whole: type[Params]) -> None:
     write_json(folder / "params.schema.json", described)
     with replacing(folder / "parameters.md") as partial:
         partial.write_text(page(described), encoding="utf-8")
+    for name in ("params.schema.json", "parameters.md"):
+        sums_path(folder / name).unlink(missing_ok=True)  # Git keeps them
 
 
 def main(args: argparse.Namespace) -> None:

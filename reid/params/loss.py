@@ -8,7 +8,7 @@ from reid.params.base import Section, Share, Weight
 from reid.params.registries import LOSSES
 
 WEIGHT = "of this loss in the sum"
-Temperature = Annotated[float, Field(ge=0.0001, le=1000)]  # below, the exponentials leave the range of float32
+Temperature = Annotated[float, Field(ge=0.0001, le=1000)]
 TEMPERATURE = "by which similarities are divided; a low one looks at the hardest pairs"
 
 

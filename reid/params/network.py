@@ -45,7 +45,8 @@ class Network(Section):
     weights: PathText | None = Field(
         None,
         description="pretrained weights to start from (from scratch if absent): DEFAULT or a name of torchvision's "
-        "(IMAGENET1K_V1) or timm's (the tag, as laion2b); or a path to a .safetensors or .pth file, Torchreid's too",
+        "(IMAGENET1K_V1) or timm's (the tag, as laion2b); or the path of a file, with a dot or a separator in it: "
+        "safetensors, or what torch.save wrote, Torchreid's too (~ is the home folder)",
     )
     last_stride: Annotated[int, Field(ge=1, le=2)] = Field(
         2, description="of a ResNet's last stage; 1 keeps a finer map (dev kit)"

@@ -16,7 +16,9 @@ class Optimizer(Section):
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="factor of the learning rate per block of the backbone, from its end to its start"
     )
-    clip_norm: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(None, description="largest norm of the gradient")
+    clip_norm: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
+        None, description="largest norm of the gradient"
+    )
     accumulation: int = Field(1, ge=1, le=10_000, description="batches per step")
     frozen_epochs: int = Field(
         0, ge=0, le=MOST_EPOCHS, description="epochs at the start in which the backbone stays as it is"

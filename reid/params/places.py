@@ -6,6 +6,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from reid.params.parsing import shown
+
 
 def _inside(annotation: Any) -> Iterator[Any]:
     """Sections and dictionaries that a value of this type may be."""
@@ -46,12 +48,12 @@ def find(location: tuple[Any, ...], whole: type[BaseModel], unknown: bool) -> tu
         if isinstance(part, int):
             names[-1:] = [f"{names[-1]}[{part}]" if names else f"[{part}]"]
         elif last and unknown:
-            names.append(str(part))
+            names.append(shown(str(part)))
         elif found:
             names.append(part)
             here = [kind for annotation in found for kind in _inside(annotation)]
         else:  # a name of the user's own
-            names.append(str(part))
+            names.append(shown(str(part)))
             if dictionary is not None:
                 here = list(_inside(get_args(dictionary)[1]))
     known = [key for kind in here if get_origin(kind) is not dict for key in keys(kind)]

@@ -57,7 +57,7 @@ class Reranking(Step):
 class Assignment(Step):
     """Queries of an action are different people, so a gallery box belongs to one of them at most."""
 
-    temperature: float = Field(ge=0.000001, le=1_000_000, description="in units of distance")
+    temperature: float = Field(ge=0.0001, le=1_000_000, description="in units of distance")
     weight: float = Field(1.0, gt=0, le=1, description="of the new distance; the rest is the distance as it was")
 
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.nodes import MappingNode, Node
 
 from reid.core.errors import ReidError
 from reid.core.files import replacing
+from reid.core.integrity import sums_path
+from reid.params.parsing import parse
 from reid.params.reading import check_params, read_params
 
 Edit = tuple[int, int, str]  # first character, the one after the last, what stands there instead
@@ -37,17 +39,18 @@ def write_section(path: Path | str, name: str, content: dict[str, Any]) -> None:
     """
     read_params(path)
     text = Path(path).read_bytes().decode("utf-8")  # read_text would change the ends of lines
-    yaml = YAML(typ="safe", pure=True)
     try:
-        old = yaml.load(text)
+        old = parse(text.encode("utf-8"), str(path))
         changed = _rewritten(text, name, old[name], content)
-        done = check_params(yaml.load(changed), path) == check_params({**old, name: content}, path)
-    except (_NotRewritableError, YAMLError, ReidError):
+        new = parse(changed.encode("utf-8"), str(path))
+        done = check_params(new, path) == check_params({**old, name: content}, path)
+    except (_NotRewritableError, ReidError):
         done = False
     if not done:
         raise ReidError(f"{path}: the section {name} cannot be rewritten; put the one printed there by hand")
     with replacing(path) as partial:
         partial.write_bytes(changed.encode("utf-8"))
+    sums_path(path).unlink(missing_ok=True)  # people edit it
 
 
 def _rewritten(text: str, name: str, old: Any, new: dict[str, Any]) -> str:

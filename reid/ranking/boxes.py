@@ -1,11 +1,15 @@
 """The boxes that a ranking is about: read from any form of a split, with or without labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from reid.core import sniff
 from reid.core.errors import ReidError
+from reid.core.files import regular
+from reid.core.integrity import read_verified
 from reid.core.splits import SPLITS
 from reid.core.tables import column, has_role, is_query
 from reid.data.index import build_index, read_bbox_info, read_index
@@ -17,10 +21,11 @@ SCHEMA = pa.schema(  # what a ranking needs of an index
     [("role", pa.string()), ("bbox_idx", pa.int32()), ("action_idx", pa.int32()), ("person_uid", pa.int32())]
 )
 BOX_COLUMNS = SCHEMA.names
+_LARGEST = 1 << 28  # bytes of a bbox_info.json: ten times what the largest split with queries takes
 
 
 def read_boxes(path: Path | str) -> pa.Table:
-    """Read the boxes of a split from an index (``.parquet``), a raw zip or a ``bbox_info.json``.
+    """Read the boxes of a split from an index (Parquet), a raw zip or a ``bbox_info.json``; its content says which.
 
     Returns:
         pyarrow.Table with :data:`SCHEMA`, as an index has them: queries, then gallery, each by bbox_idx; person_uid is
@@ -29,36 +34,73 @@ def read_boxes(path: Path | str) -> pa.Table:
     Raises:
         ReidError: the file is none of the three, or of the training split.
     """
-    path = Path(path)
-    if path.suffix == ".parquet":
-        table = read_index(path, BOX_COLUMNS)[0]
-    elif path.suffix == ".zip":
+    path = regular(path)
+    what = sniff.describe(path)
+    if what.startswith("a Parquet file"):
+        return read_queried(path, BOX_COLUMNS)[0]
+    if what.startswith(("a zip", "an empty zip")):
         table = build_index(path, _split_of(path))[0].select(BOX_COLUMNS)
-    elif path.suffix == ".json":
+    elif what.startswith("JSON"):
         table = _read_json(path)
     else:
-        raise ReidError(f"{path}: give an index (.parquet), a raw zip (.zip) or a bbox_info.json (.json)")
+        raise ReidError(f"{path}: is {what}; give an index (.parquet), a raw zip (.zip) or a bbox_info.json (.json)")
+    _check_queries(table, path)
+    return table
+
+
+def read_queried(path: Path | str, columns: Sequence[str], labelled: bool = False) -> tuple[pa.Table, dict[str, str]]:
+    """Read the index of a split that has queries, as :func:`reid.data.index.read_index` does.
+
+    Args:
+        path: the index.
+        columns: names of the columns wanted, role among them.
+        labelled: whether its labels must be known; then person_uid is among the columns.
+
+    Raises:
+        ReidError: the file is no index, its split has no queries, or its labels are hidden.
+    """
+    table, about = read_index(path, columns)
+    _check_queries(table, path)
+    if labelled and table["person_uid"].null_count:
+        raise ReidError(f"{path}: has no labels to score with (those of {about['split']} are hidden)")
+    return table, about
+
+
+def _check_queries(table: pa.Table, path: Path | str) -> None:
+    """Check that boxes can be ranked: each query's action has gallery boxes, and no box stands twice."""
+    query, gallery = is_query(table), has_role(table, "gallery")
     if has_role(table, "train").any():
         raise ReidError(f"{path}: is of the training split, which has no queries")
-    if not is_query(table).any():
+    if not query.any():
         raise ReidError(f"{path}: holds no query")
-    return table
+    if not (query | gallery).all():
+        raise ReidError(f"{path}: holds boxes that are neither of the queries nor of the gallery")
+    bbox, action = column(table, "bbox_idx"), column(table, "action_idx")
+    for role, rows in (("query", query), ("gallery", gallery)):
+        if len(wrong := np.flatnonzero(np.diff(bbox[rows]) <= 0)):
+            before, after = bbox[rows][wrong[0] : wrong[0] + 2]
+            raise ReidError(f"{path}: {role} {after} stands behind {before}; each box stands once, in ascending order")
+    if len(alone := np.flatnonzero(query & ~np.isin(action, action[gallery]))):
+        first = alone[0]
+        raise ReidError(f"{path}: query {bbox[first]}: the gallery has no box of its action {action[first]}")
 
 
 def _read_json(path: Path) -> pa.Table:
     """The boxes of a ``bbox_info.json`` of valid, test or challenge."""
     try:
-        info = read_bbox_info(path.read_bytes(), split="valid")
+        info = read_bbox_info(read_verified(path, _LARGEST), "valid", path)
         rows = []
         for role in ("query", "gallery"):
             for idx, record in sorted(info[role].items()):
-                person = record.get("person_uid")
-                rows.append((role, idx, int(record["action_idx"]), None if person is None else int(person)))
+                rows.append((role, idx, record["action_idx"], record.get("person_uid")))
+        if len({person is None for *_, person in rows}) > 1:
+            raise ValueError("some boxes have a person_uid and some have none")
         return pa.table([pa.array([row[i] for row in rows], f.type) for i, f in enumerate(SCHEMA)], schema=SCHEMA)
     except OSError as error:
         raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-        raise ReidError(f"{path}: is not a bbox_info.json of valid, test or challenge ({error!r})") from error
+        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        raise ReidError(f"{path}: is not a bbox_info.json of valid, test or challenge ({reason})") from error
 
 
 def _split_of(path: Path) -> str:

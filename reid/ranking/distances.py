@@ -19,6 +19,7 @@ from reid.ranking.steps import change_distances, change_embeddings, of_stage
 from reid.retrieval.order import Pairs
 from reid.retrieval.pairwise import pairwise
 
+_MAKER = "scripts/distances.py"
 SCHEMA = pa.schema(
     [
         ("action_idx", pa.int32()),
@@ -146,37 +147,66 @@ def write_distances(path: Path | str, table: pa.Table, actions: list[Action], di
 def read_distances(path: Path | str) -> Pairs:
     """Read a file of :func:`write_distances` as flat pairs.
 
+    Actions, and the boxes of each, may stand in any order, and numbers may be of any width.
+
     Returns:
         Pairs
 
     Raises:
-        ReidError: the file is missing, is another kind of file, or holds a distance that is not a number.
+        ReidError: the file is missing or is another kind of file; a number is missing, negative or stands twice; an
+            action has not one distance for each pair; or a distance is not a finite number.
     """
     try:
-        table = read_parquet(path, SCHEMA.names, "scripts/distances.py").cast(SCHEMA)
+        table = _cast(read_parquet(path, SCHEMA.names, _MAKER))
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise ReidError(f"{path}: is not a distance file ({error}); make it with scripts/distances.py") from error
-    if not len(table) or any(table[name].null_count for name in SCHEMA.names):
-        raise ReidError(f"{path}: is not a distance file (columns are empty); make it with scripts/distances.py")
-    table = table.combine_chunks()
-    query, gallery = (table[name].chunk(0) for name in ("query", "gallery"))
-    n_query, n_gallery, n_distance = (
-        np.diff(numbers(table[name].chunk(0).offsets)) for name in ("query", "gallery", "distance")
-    )
-    distance = numbers(table["distance"].chunk(0).flatten())
-    wrong = np.flatnonzero(n_distance != n_query * n_gallery)
+        raise ReidError(f"{path}: is not a distance file ({error}); make it with {_MAKER}") from error
+    action = column(table, "action_idx")
+    lists = [table[name].chunk(0) for name in ("query", "gallery", "distance")]
+    n_query, n_gallery, n_distance = (np.diff(numbers(array.offsets)).astype(np.int64) for array in lists)
+    query, gallery, distance = (numbers(array.flatten()) for array in lists)
+    wrong = np.flatnonzero((n_distance != n_query * n_gallery) | (n_distance == 0))
     if len(wrong):
-        action = table["action_idx"][int(wrong[0])]
-        raise ReidError(f"{path}: action {action} and {len(wrong) - 1} more have not one distance for each pair")
+        more = f"and {len(wrong) - 1} more have" if len(wrong) > 1 else "has"
+        raise ReidError(f"{path}: action {action[wrong[0]]} {more} not one distance for each pair")
     if not np.isfinite(distance).all():
         raise ReidError(f"{path}: a distance is not a finite number; did the training diverge?")
+    for name, ids in (("action", action), ("query", query), ("gallery box", gallery)):
+        known, times = np.unique(ids, return_counts=True)
+        if known[0] < 0:
+            raise ReidError(f"{path}: there is no {name} {known[0]}, for they are numbered from 0")
+        if (times > 1).any():
+            raise ReidError(f"{path}: {name} {known[times > 1][0]} stands more than once")
     # each query is repeated for the boxes of its gallery, and each gallery for the queries of its action
     per_query = np.repeat(n_gallery, n_query)
     start = np.repeat(np.cumsum(n_gallery) - n_gallery, n_query)
     within = np.arange(len(distance)) - np.repeat(np.cumsum(per_query) - per_query, per_query)
     return Pairs(
-        query=np.repeat(numbers(query.flatten()).astype(np.int64), per_query),
-        gallery=numbers(gallery.flatten()).astype(np.int64)[np.repeat(start, per_query) + within],
-        action=np.repeat(column(table, "action_idx"), n_distance),
+        query=np.repeat(query.astype(np.int64), per_query),
+        gallery=gallery.astype(np.int64)[np.repeat(start, per_query) + within],
+        action=np.repeat(action, n_distance),
         distance=distance,
     )
+
+
+def _cast(table: pa.Table) -> pa.Table:
+    """A table of distances with :data:`SCHEMA` and without nulls, in one piece.
+
+    Raises:
+        ValueError, pyarrow.ArrowException: it is something else.
+    """
+    if not len(table):
+        raise ValueError("it has no rows")
+    for field in SCHEMA:
+        kind = inner = table.schema.field(field.name).type
+        if pa.types.is_list(field.type):
+            if not any(of(kind) for of in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)):
+                raise ValueError(f"its column {field.name} is {kind}, not {field.type}")
+            inner = kind.value_type
+        if not pa.types.is_integer(inner) and not (field.name == "distance" and pa.types.is_floating(inner)):
+            raise ValueError(f"its column {field.name} is {kind}, not {field.type}")
+    table = table.cast(SCHEMA).combine_chunks()
+    for name in SCHEMA.names:
+        array = table[name].combine_chunks()
+        if array.null_count or (pa.types.is_list(array.type) and array.flatten().null_count):
+            raise ValueError(f"a value of its column {name} is null")
+    return table

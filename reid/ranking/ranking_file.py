@@ -10,7 +10,7 @@ is not is looked for query by query (:func:`problems`).
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,56 +18,55 @@ import numpy as np
 import pyarrow as pa
 
 from reid.core.errors import ReidError, summarise
-from reid.core.files import replacing
+from reid.core.files import read_json, replacing
+from reid.core.forms import short
 from reid.core.tables import column, is_query
 from reid.data.actions import group_actions
 from reid.retrieval.order import Ranked
 
+_LARGEST = 1 << 25  # bytes: ten times what the largest split takes, each box on a line of its own
+
 
 def read_ranking(path: Path | str) -> dict[str, Any]:
-    """Read a ranking JSON; every key is an integer in decimal and stands once.
+    """Read a ranking JSON.
 
     Returns:
         dict: query key to whatever stands there (see :func:`check_ranking`)
 
     Raises:
-        ReidError: it is no JSON object, or has a key twice.
+        ReidError: it is no JSON object, is larger than a ranking can be, has a key twice, or holds a number that is
+            none.
     """
-
-    def unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(items)
-        if len(result) != len(items):
-            raise ReidError(f"{path}: query {_first_double(key for key, _ in items)} stands twice")
-        return result
-
-    try:
-        ranking = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=unique)
-    except OSError as error:
-        raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ReidError(f"{path}: is not valid JSON ({error})") from error
-    except RecursionError as error:
-        raise ReidError(f"{path}: must hold one JSON object with a list for each query") from error
+    ranking = read_json(path, _LARGEST)
     if not isinstance(ranking, dict):
-        raise ReidError(
-            f"{path}: must hold one JSON object with a list for each query, not a {type(ranking).__name__}"
-        )
+        raise ReidError(f"{path}: must hold one JSON object with a list for each query, not {_kind(ranking)}")
     return ranking
+
+
+def _kind(value: Any) -> str:
+    """What a value of JSON is, in words."""
+    named = {list: "a list", dict: "an object", str: "a text", bool: "true or false", type(None): "null"}
+    return named.get(type(value), "a number")
+
+
+def _query(key: str) -> str:
+    """A key for a message: as it is where it is a number, else as JSON has it."""
+    return f"query {key if key.isascii() and key.isdigit() and len(key) < 20 else short(key)}"
 
 
 def _first_double(values: Iterable[Any]) -> Any:
     return next(value for value, times in Counter(values).items() if times > 1)
 
 
-def problems(ranking: dict[str, Any], table: pa.Table) -> list[str]:
+def problems(ranking: dict[str, Any], table: pa.Table) -> Iterator[str]:
     """Everything that is wrong with a ranking; labels are not needed.
 
     Args:
         ranking: query bbox_idx as str to list of gallery bbox_idx, best first, or to anything else that JSON can hold.
         table: boxes of the split (columns role, bbox_idx, action_idx).
 
-    Returns:
-        list of str, a line each; empty for a ranking that may be submitted
+    Yields:
+        str, a line each; none for a ranking that may be submitted
     """
     bbox, action, query = column(table, "bbox_idx"), column(table, "action_idx"), is_query(table)
     action_of_box = dict(zip(bbox[~query].tolist(), action[~query].tolist(), strict=True))
@@ -75,35 +74,37 @@ def problems(ranking: dict[str, Any], table: pa.Table) -> list[str]:
     boxes_of_action: dict[int, set[int]] = {}
     for idx, own in action_of_box.items():
         boxes_of_action.setdefault(own, set()).add(idx)
-    lines = [f"query {key}: is missing" for key in action_of_query if key not in ranking]
+    yield from (f"query {key}: is missing" for key in action_of_query if key not in ranking)
     for key, row in ranking.items():
         if key not in action_of_query:
-            lines.append(f"query {key}: there is no such query in this split")
-            continue
-        if not isinstance(row, list):
-            lines.append(f"query {key}: has a {type(row).__name__} where a list of gallery boxes should be")
-            continue
-        foreign = [value for value in row if type(value) is not int]  # bool is an int to isinstance
-        if foreign:
-            lines.append(f"query {key}: {json.dumps(foreign[0])} is not an integer")
-            continue
-        own = action_of_query[key]
-        wanted, given = boxes_of_action.get(own, set()), set(row)
-        if not wanted:
-            lines.append(f"query {key}: the split has no gallery box of its action {own}")
-        if len(given) != len(row):
-            lines.append(f"query {key}: gallery box {_first_double(row)} stands more than once")
-        for value in sorted(given - wanted):
-            if value in action_of_box:
-                lines.append(
-                    f"query {key}: gallery box {value} is of action {action_of_box[value]}, the query of {own}"
-                )
-            else:
-                lines.append(f"query {key}: there is no gallery box {value}")
-        if missing := sorted(wanted - given):
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            lines.append(f"query {key}: gallery box {missing[0]}{more} of its action is missing")
-    return lines
+            yield f"{_query(key)}: there is no such query in this split"
+        elif not isinstance(row, list):
+            yield f"query {key}: has {_kind(row)} where a list of gallery boxes should be"
+        elif foreign := [value for value in row if type(value) is not int]:  # bool is an int to isinstance
+            yield f"query {key}: {short(foreign[0])} is not an integer"
+        else:
+            own = action_of_query[key]
+            of_row = _problems_of(row, own, boxes_of_action.get(own, set()), action_of_box)
+            yield from (f"query {key}: {problem}" for problem in of_row)
+
+
+def _problems_of(row: list[int], own: int, wanted: set[int], action_of_box: dict[int, int]) -> Iterator[str]:
+    """What is wrong with the list of one query, of action ``own``, whose gallery boxes are ``wanted``."""
+    given = set(row)
+    if not wanted:
+        yield f"the split has no gallery box of its action {own}"
+    if len(given) != len(row):
+        yield f"gallery box {short(_first_double(row))} stands more than once"
+    for value in sorted(box for box in given - wanted if box in action_of_box):
+        yield f"gallery box {value} is of action {action_of_box[value]}, the query of {own}"
+    if unknown := sorted(given.difference(action_of_box)):
+        yield f"there is no gallery box {short(unknown[0])}{_more(unknown)}"
+    if missing := sorted(wanted - given):
+        yield f"gallery box {missing[0]}{_more(missing)} of its action is missing"
+
+
+def _more(values: list[int]) -> str:
+    return f" and {len(values) - 1} more" if len(values) > 1 else ""
 
 
 def _complete(ranked: Ranked, table: pa.Table) -> bool:

@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import struct
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -13,9 +12,12 @@ from pathlib import Path
 from reid.core.errors import ReidError
 from reid.core.files import regular, replacing
 from reid.core.integrity import CheckedFile
+from reid.core.sniff import describe_bytes
+from reid.raw.members import normalise
+from reid.raw.sizes import MOST_UNPACKED
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's oldest time: a packed zip does not depend on when it was packed
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # PKWARE APPNOTE 4.3.7
+LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # PKWARE APPNOTE 4.3.7
 
 
 def pack(path: Path | str, members: Iterable[tuple[str, bytes]]) -> None:
@@ -28,10 +30,13 @@ def pack(path: Path | str, members: Iterable[tuple[str, bytes]]) -> None:
     Raises:
         ReidError: the disk is full.
     """
-    with (
-        replacing(path) as partial,
-        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
-    ):
+    with replacing(path) as partial:
+        write_members(partial, members)
+
+
+def write_members(path: Path | str, members: Iterable[tuple[str, bytes]]) -> None:
+    """:func:`pack` into a file that another replaces."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members:
             info = zipfile.ZipInfo(name, _EPOCH)
             info.create_system = 3
@@ -54,19 +59,20 @@ def open_zip(path: Path | str) -> zipfile.ZipFile:
 
 
 def member_name(info: zipfile.ZipInfo) -> str:
-    """Name of a member as text, in Unicode's composed form (NFC).
+    """Name of a member as :func:`reid.raw.members.normalise` spells it.
 
-    Old packers write UTF-8 without saying so, and ``zipfile`` then reads it as code page 437; macOS writes decomposed
-    letters. Both are undone here, so that a name can be compared with ``bbox_info.json``.
+    Old packers write UTF-8 without saying so, and ``zipfile`` then reads it as code page 437; this is undone here.
     """
     name = info.filename
     if not info.flag_bits & 0x800 and not name.isascii():
         with contextlib.suppress(UnicodeError):  # it was code page 437 after all
             name = name.encode("cp437").decode("utf-8")
-    return unicodedata.normalize("NFC", name)
+    return normalise(name)
 
 
-def read_member(file: int, offset: int, packed: int, size: int, method: int, crc: int) -> bytes:
+def read_member(
+    file: int, offset: int, packed: int, size: int, method: int, crc: int, limit: int = MOST_UNPACKED
+) -> bytes:
     """Read one member by its offset: one read, no directory.
 
     Args:
@@ -76,33 +82,56 @@ def read_member(file: int, offset: int, packed: int, size: int, method: int, crc
         size: uncompressed size, bytes.
         method: 0 (stored) or 8 (deflated).
         crc: CRC-32 of the uncompressed bytes.
+        limit: uncompressed bytes that it may have at most.
 
     Returns:
         bytes: uncompressed
 
     Raises:
-        ValueError: the header is not where it should be, the method is another one, the bytes do not unpack or the
-            CRC differs.
+        ValueError: the header is not where it should be, the method is another one, the sizes cannot be, the bytes do
+            not unpack or the CRC differs.
     """
-    guess = _LOCAL_HEADER.size + 512  # room for the name and the extra field, so that one read is enough as a rule
+    if size > limit:
+        raise ValueError(f"it is said to unpack to {size:,} bytes, and {limit:,} is the most that it can have")
+    if reason := impossible(packed, size, method):
+        raise ValueError(reason)
+    guess = LOCAL_HEADER.size + 512  # room for the name and the extra field, so that one read is enough as a rule
     block = os.pread(file, guess + packed, offset)
-    if len(block) < _LOCAL_HEADER.size or block[:4] != b"PK\x03\x04":
+    if len(block) < LOCAL_HEADER.size or block[:4] != b"PK\x03\x04":
         raise ValueError("there is no member at this offset (has the zip changed since it was indexed?)")
-    *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(block)
-    start = _LOCAL_HEADER.size + name_length + extra_length
+    *_, name_length, extra_length = LOCAL_HEADER.unpack_from(block)
+    start = LOCAL_HEADER.size + name_length + extra_length
     data = block[start : start + packed]
     if len(data) < packed:
         data += os.pread(file, packed - len(data), offset + start + len(data))
     if method == zipfile.ZIP_DEFLATED:
+        unpacker = zlib.decompressobj(wbits=-15)
         try:
-            data = zlib.decompress(data, wbits=-15, bufsize=max(size, 1))
+            data = unpacker.decompress(data, size + 1)  # and no further, whatever the stream holds
         except zlib.error as error:
             raise ValueError(f"it does not unpack ({error})") from error
-    elif method != zipfile.ZIP_STORED:
-        raise ValueError(f"compression method {method} is not known; pack the zip stored or deflated")
+        if not unpacker.eof:
+            raise ValueError(f"it does not unpack (its stream does not end after {size:,} bytes)")
     if len(data) != size or zlib.crc32(data) != crc:
         raise ValueError("its CRC is not the one in the zip's directory: the file is damaged")
     return data
+
+
+def impossible(packed: int, size: int, method: int) -> str | None:
+    """Why a member cannot be read, by what the directory says of it; None if it can.
+
+    Args:
+        packed, size: compressed and uncompressed size, bytes.
+        method: of compression.
+    """
+    if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return f"has compression method {method}, which is not known; pack the zip stored or deflated"
+    if method == zipfile.ZIP_STORED and packed != size:
+        return f"is stored in {packed:,} bytes, but said to have {size:,}: the zip is damaged"
+    # Deflate says 258 bytes in two bits at best, and no packer doubles the content at worst.
+    if method == zipfile.ZIP_DEFLATED and not (size <= 1032 * packed and packed <= 2 * size + 1024):
+        return f"is packed in {packed:,} bytes and said to unpack to {size:,}, which cannot be: the zip is damaged"
+    return None
 
 
 def image_size(content: bytes) -> tuple[int, int]:
@@ -117,8 +146,10 @@ def image_size(content: bytes) -> tuple[int, int]:
     Raises:
         ValueError: no PNG.
     """
-    header = io.BytesIO(content).read(24)
-    if header[:8] != b"\x89PNG\r\n\x1a\n" or header[12:16] != b"IHDR" or len(header) < 24:
-        raise ValueError("it is no PNG image")
+    header = content[:24]
+    if header[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError(f"it is no PNG image; it is {describe_bytes(content[:512])}")
+    if header[12:16] != b"IHDR" or len(header) < 24:
+        raise ValueError("it is no PNG image, but the beginning of one: its header is cut short or another one")
     width, height = struct.unpack(">II", header[16:24])
     return height, width

@@ -67,21 +67,21 @@ def parse_name(name: str) -> Thumbnail:
         ValueError: the name does not follow the grammar; the message says how a name should look.
     """
     if match := _LABELLED.fullmatch(name):
-        field = match.groupdict()
+        bbox_idx, action_idx, person_uid, frame_idx, clazz, jersey, uai, height, width = match.groups()
         return Thumbnail(
-            int(field["bbox_idx"]),
-            int(field["action_idx"]),
-            int(field["person_uid"]),
-            int(field["frame_idx"]),
-            field["clazz"],
-            field["id"],
-            field["UAI"],
-            int(field["height"]),
-            int(field["width"]),
+            int(bbox_idx),
+            int(action_idx),
+            int(person_uid),
+            int(frame_idx),
+            clazz,
+            jersey,
+            uai,
+            int(height),
+            int(width),
         )
     if match := _UNLABELLED.fullmatch(name):
-        bbox_idx, action_idx, height, width = map(int, match.groups())
-        return Thumbnail(bbox_idx, action_idx, None, None, None, None, None, height, width)
+        numbers = map(int, match.groups())
+        return Thumbnail(next(numbers), next(numbers), None, None, None, None, None, *numbers)
     raise ValueError(
         "name is neither <bbox_idx>-<action_idx>-<person_uid>-<frame_idx>-<class>-<ID>-<UAI>-<height>x<width>.png "
         "nor <bbox_idx>-<action_idx>-<height>x<width>.png"
@@ -103,9 +103,11 @@ def split_roles(split: str) -> tuple[str, ...]:
     return ("train",) if split == "train" else ("query", "gallery")
 
 
+_CLUTTER = {"thumbs.db", "desktop.ini", ".ds_store", ".localized", ".directory", ".apdisk"}
+_CLUTTER_FOLDERS = {"__MACOSX", "@eaDir", ".AppleDouble", ".git", ".Spotlight-V100", ".fseventsd", ".TemporaryItems"}
+
+
 def is_clutter(path: str) -> bool:
-    """Whether a path is something that a packer or file browser left behind (``__MACOSX``, ``.DS_Store``, ...)."""
+    """Whether a path is what a packer, a file browser or Git leaves behind (``__MACOSX``, ``.DS_Store``, ...)."""
     parts = path.split("/")
-    if parts[-1].lower() in ("thumbs.db", "desktop.ini") or "__MACOSX" in parts:
-        return True
-    return any(part.startswith(".") and part != "." for part in parts)
+    return parts[-1].lower() in _CLUTTER or parts[-1].startswith("._") or not _CLUTTER_FOLDERS.isdisjoint(parts)

@@ -8,6 +8,7 @@ import numpy as np
 
 from reid.core.errors import ReidError
 from reid.core.files import read_csv, read_json
+from reid.core.forms import COUNT, FINITE, SHARE, Number, fit
 from reid.reports.drawing import new_figure, save_figure, style
 from reid.reports.palette import BLUE, GREEN, GREY, GRID, QUIET, TEXT, VERMILLION
 
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MAKER = "scripts/train.py"
+_MOST_SEEDS = 1000
+_SUMMARY = {
+    "model": str,
+    "backbone": str,
+    "parameters": COUNT,
+    "flops": Number(0, 1e30),
+    "thumbnails": COUNT,
+    "identities": COUNT,
+    "seeds": [{"images": COUNT, "best": (None, {"mAP": SHARE, "epoch": COUNT, "weights": str})}],
+}
 Curve = tuple[np.ndarray, np.ndarray]
 
 
@@ -31,8 +42,11 @@ def read_curve(path: Path | str, name: str) -> Curve:
     Raises:
         ReidError: the file is missing or another.
     """
-    rows = read_csv(path, {"step": int, name: float}, _MAKER, delimiter="\t")
-    return np.array([row["step"] + 1 for row in rows], np.int64), np.array([row[name] for row in rows])
+    rows = read_csv(path, {"step": COUNT.of_text, name: FINITE.of_text}, _MAKER, delimiter="\t")
+    steps, values = np.array([row["step"] for row in rows], np.int64), np.array([row[name] for row in rows])
+    if (np.diff(steps) <= 0).any():
+        raise ReidError(f"{path}: is not a curve of a training (its steps do not ascend); make it with {_MAKER}")
+    return steps + 1, values
 
 
 def read_summary(path: Path | str) -> dict[str, Any]:
@@ -45,12 +59,13 @@ def read_summary(path: Path | str) -> dict[str, Any]:
     Raises:
         ReidError: the file is missing or another.
     """
-    summary = read_json(path, maker=_MAKER)
+    summary: dict[str, Any] = read_json(path, maker=_MAKER)
     try:
-        facts(summary)
-        best_epochs(summary, 1)
-        return summary | {"model": str(summary["model"])}
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        fit(summary, _SUMMARY)
+        if not 1 <= len(summary["seeds"]) <= _MOST_SEEDS:
+            raise ValueError(f"it has {len(summary['seeds'])} seeds")
+        return summary
+    except ValueError as error:
         raise ReidError(f"{path}: is not the summary of a training ({error}); make it with {_MAKER}") from error
 
 

@@ -25,7 +25,14 @@ def style() -> AbstractContextManager[None]:
     """How axes look that are made inside this context."""
     from matplotlib import rc_context
 
-    return rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+    return rc_context(
+        {
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "text.parse_math": False,  # a name with $ is no formula
+        }
+    )
 
 
 def save_figure(figure: "Figure", path: Path | str) -> None:

@@ -18,6 +18,7 @@ from reid.reports.selection import near_numbers
 from reid.retrieval.metrics import average_precision, first_match_rank
 from reid.retrieval.order import Pairs, rank
 
+LARGEST = 1500  # images of a sheet, each with its map
 COLUMNS = [*BOX_COLUMNS, "clazz", "height", "width"]
 
 

@@ -1,5 +1,6 @@
 """The scores of a split as one figure: headline numbers, CMC curve, AP of the queries, mAP of slices."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,8 @@ import numpy as np
 
 from reid.core.errors import ReidError
 from reid.core.files import read_csv, read_json
+from reid.core.forms import COUNT, SHARE, fit, short
+from reid.core.splits import SCORED
 from reid.reports.drawing import new_figure, save_figure, style
 from reid.reports.palette import BLUE, GRID, NOTICE, QUIET, TEXT, VERMILLION, WHITE
 from reid.retrieval.metrics import ap_histogram
@@ -16,6 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MAKER = "scripts/evaluate.py"
+_MOST = 1000  # lines of a figure
+_SCORES = {
+    "mAP": SHARE,
+    "chance": {"mAP": SHARE},
+    "queries": COUNT,
+    "actions": COUNT,
+    "interval": {str: (None, [SHARE, SHARE])},
+}
+_NAME = re.compile(r"mAP|mINP|rank-[1-9]\d{0,8}", re.ASCII)  # of a score
 _ROW = 0.215  # inches, of a line in a dot plot
 TRAINED_ON = "{} was trained on: these scores are not a valid result"
 
@@ -24,8 +36,8 @@ Groups = list[tuple[str, Slices]]
 Interval = Sequence[float] | None
 
 
-def _number(text: str) -> float | None:
-    return float(text) if text else None
+def _bound(text: str) -> float | None:
+    return SHARE.of_text(text) if text else None
 
 
 def read_scores(path: Path | str) -> tuple[str, bool, dict[str, Any]]:
@@ -40,25 +52,34 @@ def read_scores(path: Path | str) -> tuple[str, bool, dict[str, Any]]:
     Raises:
         ReidError: the file is missing, or holds no such metrics.
     """
-    content = read_json(path, maker="scripts/evaluate.py")
+    content = read_json(path, maker=_MAKER)
     try:
-        trained_on = bool(content.get("trained_on", False))
-        scores = content["of_training_data"] if trained_on else content
-        wanted = ["mAP", "chance", "queries", "actions", *scores["interval"]]
-        if missing := [name for name in wanted if name not in scores]:
-            raise KeyError(missing[0])
+        fit(content, {"split": SCORED})
+        trained_on = content.get("trained_on", False)
+        fit(trained_on, bool, "trained_on")
+        scores = content if not trained_on else content.get("of_training_data")
+        fit(scores, _SCORES)
+        fit(scores, dict.fromkeys(scores["interval"], SHARE))
+        fit(scores["chance"], {str: SHARE}, "chance")
+        names = {**scores["interval"], **scores["chance"]}
+        if unknown := [name for name in names if not _NAME.fullmatch(name)]:
+            raise ValueError(f"there is no score {short(unknown[0])}")
+        if len(names) > _MOST:
+            raise ValueError(f"it has {len(names):,} scores, and {_MOST:,} is the most that can be drawn")
         return content["split"], trained_on, scores
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ReidError(f"{path}: has no scores with intervals ({error} is missing); make it with {_MAKER}") from error
+    except ValueError as error:
+        raise ReidError(f"{path}: has no scores with intervals ({error}); make it with {_MAKER}") from error
 
 
 def read_cmc(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a CMC curve: int64 array of ranks, float64 array of shares.
+    """Read a CMC curve: int64 array of ranks from 1, float64 array of shares.
 
     Raises:
         ReidError: the file is missing or another.
     """
-    rows = read_csv(path, {"rank": int, "share": float}, _MAKER)
+    rows = read_csv(path, {"rank": COUNT.of_text, "share": SHARE.of_text}, _MAKER)
+    if not rows or [row["rank"] for row in rows] != list(range(1, len(rows) + 1)):
+        raise ReidError(f"{path}: is not a CMC curve (its ranks are not 1, 2, ...); make it with {_MAKER}")
     return np.array([row["rank"] for row in rows], np.int64), np.array([row["share"] for row in rows])
 
 
@@ -71,12 +92,15 @@ def read_slices(path: Path | str) -> Slices:
     columns: dict[str, Any] = {
         "slice": str,
         "value": str,
-        "queries": int,
-        "mAP": float,
-        "low": _number,
-        "high": _number,
+        "queries": COUNT.of_text,
+        "mAP": SHARE.of_text,
+        "low": _bound,
+        "high": _bound,
     }
-    return read_csv(path, columns, f"{_MAKER} --slices")
+    rows = read_csv(path, columns, f"{_MAKER} --slices")
+    if not 1 <= len(rows) <= _MOST:
+        raise ReidError(f"{path}: has {len(rows):,} slices, not 1 to {_MOST:,}; make it with {_MAKER} --slices")
+    return rows
 
 
 def _dots(

@@ -1,15 +1,20 @@
 """Embedding files of a split: those of our own models, and those that were made elsewhere."""
 
+import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from reid.core import integrity
+from reid.core.arrays import by, map_array
 from reid.core.errors import ReidError
 from reid.core.files import regular, replacing
+from reid.core.integrity import verify
 from reid.core.tables import column, numbers, read_parquet
+
+WIDEST = 1 << 16  # values of an embedding
 
 
 def write_embeddings(path: Path | str, embeddings: np.ndarray) -> None:
@@ -23,31 +28,40 @@ def write_embeddings(path: Path | str, embeddings: np.ndarray) -> None:
         np.save(file, embeddings)
 
 
-def read_embeddings(path: Path | str, rows: int) -> np.ndarray:
-    """Map embeddings into memory.
+def read_embeddings(
+    path: Path | str, rows: int, maker: str = "scripts/embed.py", box: Callable[[int], str] = "row {}".format
+) -> np.ndarray:
+    """Read embeddings of a split, our own or others.
 
     Args:
-        path: ``.npy`` file, float32 N x D, of :func:`write_embeddings`.
+        path: ``.npy`` file, float16, float32 or float64, N x D, of any byte order; row i is row i of the index.
         rows: how many it must have, those of the index.
+        maker, box: what makes such a file, and what to call the box of a row, for messages.
 
     Returns:
-        float32 array N x D, read-only
+        float32 array N x D; mapped into memory and read-only if that is what the file holds
 
     Raises:
-        ReidError: the file is missing, of another kind or length, or holds values that are not finite.
+        ReidError: the file is missing, of another kind or length, not what was written, or holds a value that is not
+            finite.
     """
     try:
-        integrity.verify(regular(path, "scripts/embed.py"))
-        embeddings = np.lib.format.open_memmap(path, mode="r")  # np.load would open zips and pickles too
+        verify(regular(path, maker))
+        embeddings = map_array(path)
     except (OSError, ValueError) as error:
-        raise ReidError(f"{path}: is not an array of embeddings ({error}); make it with scripts/embed.py") from error
-    if embeddings.ndim != 2 or len(embeddings) != rows or embeddings.dtype != np.float32:
+        raise ReidError(f"{path}: is not an array of embeddings ({error}); make it with {maker}") from error
+    floats = embeddings.dtype.kind == "f" and embeddings.dtype.itemsize <= 8
+    if not floats or embeddings.ndim != 2 or embeddings.shape[1] == 0:
         raise ReidError(
-            f"{path}: must be float32 {rows} x D (rows of the index), not {embeddings.dtype} {_shape(embeddings)}"
+            f"{path}: must be float16, float32 or float64, {rows} x D, not {embeddings.dtype} {by(embeddings.shape)}"
         )
-    if not np.isfinite(embeddings.sum()) and not np.isfinite(embeddings).all():  # a sum takes a tenth of the time
-        raise ReidError(f"{path}: holds values that are not finite")
-    return embeddings
+    if embeddings.shape[1] > WIDEST:
+        raise ReidError(f"{path}: has embeddings of {embeddings.shape[1]:,} values, and {WIDEST:,} is the most")
+    if len(embeddings) != rows:
+        raise ReidError(
+            f"{path}: has {len(embeddings)} rows, but the index has {rows}; row i must be row i of the index"
+        )
+    return _single_precision(embeddings, path, box)
 
 
 def read_external(folder: Path | str, split: str, table: pa.Table) -> np.ndarray:
@@ -67,33 +81,20 @@ def read_external(folder: Path | str, split: str, table: pa.Table) -> np.ndarray
         ReidError: neither file is there, or both are; or a box of the index has not exactly one finite embedding.
     """
     array, boxes = (Path(folder) / f"{split}.{suffix}" for suffix in ("npy", "parquet"))
-    if array.exists() and boxes.exists():
+    there = [path for path in (array, boxes) if os.path.lexists(path)]
+    if len(there) == 2:
         raise ReidError(f"{folder}: holds both {array.name} and {boxes.name}; which one counts? keep one")
-    if array.exists():
-        return _single_precision(_read_array(array, len(table)), table, array)
-    if boxes.exists():
-        return _single_precision(_read_boxes(boxes, table), table, boxes)
+
+    def box(row: int) -> str:
+        return f"{table['role'][row]} {table['bbox_idx'][row]}"
+
+    if there == [array]:
+        return read_embeddings(array, len(table), "numpy.save", box)
+    if there:
+        return _single_precision(_read_boxes(boxes, table), boxes, box)
     if not Path(folder).is_dir():
         raise ReidError(f"{folder}: there is no such folder; it must hold {array.name} or {boxes.name}")
     raise ReidError(f"{folder}: holds neither {array.name} nor {boxes.name}; put the embeddings of {split} there")
-
-
-def _read_array(path: Path, rows: int) -> np.ndarray:
-    """Embeddings of a ``.npy`` file, in the order of the index."""
-    try:
-        embeddings = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
-        raise ReidError(f"{path}: is not an array of embeddings ({error}); write it with numpy.save") from error
-    floats = embeddings.dtype.kind == "f" and embeddings.dtype.itemsize <= 8
-    if not floats or embeddings.ndim != 2 or embeddings.shape[1] == 0:
-        raise ReidError(
-            f"{path}: must be float16, float32 or float64, {rows} x D, not {embeddings.dtype} {_shape(embeddings)}"
-        )
-    if len(embeddings) != rows:
-        raise ReidError(
-            f"{path}: has {len(embeddings)} rows, but the index has {rows}; row i must be row i of the index"
-        )
-    return embeddings
 
 
 def _read_boxes(path: Path, table: pa.Table) -> np.ndarray:
@@ -101,6 +102,8 @@ def _read_boxes(path: Path, table: pa.Table) -> np.ndarray:
     boxes, embedding = _columns(path)
     rows = _rows_of(boxes, table, path)
     width = numbers(embedding.value_lengths()).astype(np.int64)
+    if width.max() > WIDEST:
+        raise ReidError(f"{path}: has embeddings of {width.max():,} values, and {WIDEST:,} is the most")
     other = np.flatnonzero(width != width[0])
     if len(other):
         first, second = (f"{width[i]} values for {' '.join(map(str, boxes[i]))}" for i in (0, other[0]))
@@ -119,7 +122,7 @@ def _read_boxes(path: Path, table: pa.Table) -> np.ndarray:
 def _columns(path: Path) -> tuple[list[tuple[str, int]], pa.Array]:
     """(role, bbox_idx) of each row of a ``.parquet`` file, and its lists of floats; none is null."""
     try:
-        content = read_parquet(path, ["role", "bbox_idx", "embedding"])
+        content = read_parquet(path, ["role", "bbox_idx", "embedding"], "pyarrow.parquet.write_table")
         role, bbox, embedding = (content[name].combine_chunks() for name in ("role", "bbox_idx", "embedding"))
         names = role.cast(pa.string()).to_pylist()
     except KeyError as error:
@@ -141,6 +144,8 @@ def _rows_of(boxes: list[tuple[str, int]], table: pa.Table, path: Path) -> np.nd
     """Row in the index of each (role, bbox_idx); there is each box of the index, and no other, once."""
     index = zip(table["role"].to_pylist(), column(table, "bbox_idx").tolist(), strict=True)
     row_of = {box: row for row, box in enumerate(index)}
+    if len(row_of) < len(table):
+        raise ReidError("the index holds a box twice; make it again with scripts/index.py")
     given = Counter(boxes)
     for what, wrong in {
         "stands more than once": [box for box, times in given.items() if times > 1],
@@ -154,19 +159,16 @@ def _rows_of(boxes: list[tuple[str, int]], table: pa.Table, path: Path) -> np.nd
     return np.array([row_of[box] for box in boxes], np.int64)
 
 
-def _single_precision(embeddings: np.ndarray, table: pa.Table, path: Path) -> np.ndarray:
-    """Embeddings as float32; all are finite."""
-    with np.errstate(over="ignore"):
-        result = np.asarray(embeddings, np.float32, order="C")
+def _single_precision(embeddings: np.ndarray, path: Path | str, box: Callable[[int], str]) -> np.ndarray:
+    """Embeddings as float32, row by row; all are finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = np.asanyarray(embeddings, np.float32, order="C")
+        if np.isfinite(result.sum()):  # a sum takes a tenth of the time
+            return result
     wrong = np.flatnonzero(~np.isfinite(result).all(axis=1))
     if len(wrong):
         row = int(wrong[0])
-        box = f"{table['role'][row]} {table['bbox_idx'][row]}"
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         reason = "too large for float32" if np.isfinite(embeddings[row]).all() else "not finite"
-        raise ReidError(f"{path}: the embedding of {box}{more} holds a value that is {reason}")
+        raise ReidError(f"{path}: the embedding of {box(row)}{more} holds a value that is {reason}")
     return result
-
-
-def _shape(array: np.ndarray) -> str:
-    return " x ".join(map(str, array.shape))

@@ -122,7 +122,7 @@ def chance(match: np.ndarray, start: np.ndarray, ranks: Sequence[int]) -> dict[s
     result = {"mAP": float(np.mean(chance_ap(size, positives)))}
     for k in ranks:
         miss = np.ones(len(size))
-        for i in range(k):
+        for i in range(min(k, int(size.max()))):  # more boxes than a gallery has miss no query
             miss *= np.clip((size - positives - i) / np.maximum(size - i, 1), 0, 1)
         result[f"rank-{k}"] = float(np.mean(1 - miss))
     return result

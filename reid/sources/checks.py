@@ -3,17 +3,21 @@
 import contextlib
 import hashlib
 import os
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
-from reid.core.files import sha256
+from reid.core.files import regular
+from reid.core.integrity import BLOCK, Sums
+from reid.core.integrity import digest as block_digest
 from reid.core.progress import bar
 from reid.core.splits import SPLITS
-from reid.raw.archive import member_name, open_zip
-from reid.raw.filenames import ROLES, is_clutter, split_roles
+from reid.raw.directory import list_members
+from reid.raw.filenames import ROLES, split_roles
+from reid.raw.members import Found, counted, shown, sort_paths
+from reid.raw.sizes import check_file_size
 
 
 def check_zip(path: Path | str, split: str, pin: str | None = None, progress: bool = True) -> dict[str, Any]:
@@ -33,12 +37,16 @@ def check_zip(path: Path | str, split: str, pin: str | None = None, progress: bo
     Raises:
         ReidError: missing, unreadable, cut short, encrypted, another split, or not the pinned file.
     """
+    return examine(path, split, pin, progress)[0]
+
+
+def examine(path: Path | str, split: str, pin: str | None, progress: bool) -> tuple[dict[str, Any], Sums]:
+    """:func:`check_zip`, and the digests of the same pass (see :mod:`reid.core.integrity`)."""
     require_split(split)
     with readable(path):
-        images = count_images(map(member_name, list_members(path)), split, path)
-        with bar(os.path.getsize(path), f"hash {Path(path).name}", "B", progress) as done:
-            digest = sha256(path, done.update)
-        return make_receipt(path, split, digest, images, pin, path)
+        images = check_members(regular(path), split)
+        digest, sums = read_through(path, f"hash {Path(path).name}", progress)
+        return make_receipt(path, split, digest, images, pin, path), sums
 
 
 def require_split(split: str) -> None:
@@ -59,65 +67,71 @@ def readable(name: Path | str) -> Iterator[None]:
         ) from error
 
 
-def list_members(path: Path | str) -> list[zipfile.ZipInfo]:
-    """Members of a zip, all of which lie inside the file and apart from each other.
+def check_members(path: Path | str, split: str) -> int:
+    """Check the members of a zip as far as its directory tells.
 
     Returns:
-        list of zipfile.ZipInfo, in the order of the file
+        int: number of images
 
     Raises:
-        ReidError: the zip is cut short, patched or encrypted.
+        ReidError: the zip is cut short, patched or encrypted, what looks like a thumbnail cannot be used, or it is
+            another split.
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file, open_zip(path) as archive:
-        members = sorted(archive.infolist(), key=lambda info: info.header_offset)
-        # Looking at every header would be a seek per member on a cold disk; about 1000 are enough to see a shift.
-        stride = max(1, len(members) // 1000)
-        end = 0
-        for number, info in enumerate(members):
-            if info.flag_bits & 1:
-                raise ReidError(f"{path}: {info.filename} is encrypted; fetch or pack the zip without a password")
-            start, end_before = info.header_offset, end
-            end = start + 30 + len(info.orig_filename) + info.compress_size  # 30 bytes: the header's fixed part
-            if (
-                start < end_before
-                or end > archive.start_dir
-                or (number % stride == 0 and os.pread(file.fileno(), 4, start) != b"PK\x03\x04")
-            ):
-                raise ReidError(
-                    f"{path}: is not a complete zip ({info.filename} is not where the directory says); it was cut "
-                    "short or changed: remove it and fetch it again"
-                )
-    return members
+    members = list_members(path)
+    found = count_images([member.name for member in members], split, path)
+    problems = []
+    for member in (members[i] for i in [*found.images, *found.labels]):
+        try:
+            if reason := member.problem():
+                raise ValueError(reason)
+            check_file_size(member.name, member.size, len(found.images))
+        except ValueError as error:
+            problems.append(f"{shown(member.name)}: {error}")
+    if problems:
+        raise ReidError(summarise(problems, f"{path}: cannot be used", limit=3))
+    return len(found.images)
 
 
-def count_images(names: Iterable[str], split: str, label: Path | str) -> int:
-    """Count the images and check that each lies in a folder of the split, and each role has some.
+def count_images(paths: list[str], split: str, label: Path | str) -> Found:
+    """Say what the paths of a split are, and check that each image lies in a folder of it and each role has some.
+
+    What looks like a thumbnail and is not used is said in a warning.
 
     Args:
-        names: member names; the leading ``{split}/`` may be missing.
+        paths: as :func:`reid.raw.members.normalise` gives them; the leading ``{split}/`` may be missing.
         split: which split they should be.
-        label: what error messages call the zip.
+        label: what messages call the zip or folder.
+
+    Raises:
+        ReidError: what looks like a thumbnail cannot be used, or it is another split.
     """
+    found = sort_paths(paths, split)
+    for line in found.aside:
+        log.warning("%s: %s", label, line)
+    if found.lost:
+        raise ReidError(summarise(found.lost, f"{label}: holds what looks like a thumbnail and cannot be used"))
     counts = dict.fromkeys(split_roles(split), 0)
     misplaced = []
-    for name in names:
-        if not name.lower().endswith(".png") or is_clutter(name):
-            continue
+    for name in (paths[i] for i in found.images):
         first, below, _ = name.removeprefix(f"{split}/").partition("/")
         if split == "train" and first not in SPLITS + ROLES:
             first = "train"  # it is a championship
         if below and first in counts:
             counts[first] += 1
         else:
-            misplaced.append(name)
+            misplaced.append(shown(name))
     expected = " and ".join("train/" if role == "train" else f"{split}/{role}/" for role in counts)
     if misplaced:
         what = f"{label}: is not the {split} split, whose images are in {expected} (is it another one's zip?)"
         raise ReidError(summarise(misplaced, what, limit=3))
     if empty := [role for role, count in counts.items() if not count]:
-        raise ReidError(f"{label}: holds no image for {' and '.join(empty)} (expected in {expected})")
-    return sum(counts.values())
+        others = counted(found.passed_over)
+        raise ReidError(
+            f"{label}: holds no image for {' and '.join(empty)} (expected in {expected})"
+            + (f"; beside images it holds {others}" if others else "")
+        )
+    return found
 
 
 def make_receipt(
@@ -136,16 +150,29 @@ def make_receipt(
     return {"split": split, "sha256": digest, "bytes": os.path.getsize(path), "images": images}
 
 
-def copy(source: Path | str, target: Path | str, progress: bool) -> str:
-    """Copy a file; the SHA-256 comes from the same pass, because 12 GB are slow to read twice."""
-    digest = hashlib.sha256()
+def read_through(source: Path | str, text: str, progress: bool, target: Path | str | None = None) -> tuple[str, Sums]:
+    """Read a file once, for all that needs it: 12 GB are slow to read twice.
+
+    Args:
+        source: the file.
+        text: what a progress bar says.
+        progress: show it (on a terminal).
+        target: where to write a copy; None for none.
+
+    Returns:
+        (str, Sums): SHA-256; digests as :func:`reid.core.integrity.sum_file` gives them.
+    """
+    whole, digests, size = hashlib.sha256(), [], 0
     with (
         open(source, "rb") as old,
-        open(target, "wb") as new,
-        bar(os.path.getsize(source), f"copy {Path(source).name}", "B", progress) as done,
+        open(target, "wb") if target else contextlib.nullcontext() as new,
+        bar(os.path.getsize(source), text, "B", progress) as done,
     ):
-        while block := old.read(8 << 20):
-            digest.update(block)
-            new.write(block)
+        while block := old.read(BLOCK):
+            whole.update(block)
+            digests.append(block_digest(block))
+            size += len(block)
+            if new:
+                new.write(block)
             done.update(len(block))
-    return digest.hexdigest()
+    return whole.hexdigest(), Sums(size, 0, BLOCK, digests)

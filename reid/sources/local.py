@@ -4,7 +4,7 @@ A zip is made whole or not at all, and comes with a receipt.
 """
 
 import os
-import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,18 @@ from tqdm import tqdm
 
 from reid.core.cli import log
 from reid.core.errors import ReidError
-from reid.core.files import replacing, sha256
+from reid.core.files import regular, replacing
+from reid.core.integrity import read_verified
 from reid.core.progress import bar
+from reid.core.sniff import describe
 from reid.core.splits import SPLITS
-from reid.raw.archive import member_name, pack
+from reid.raw.archive import write_members
 from reid.raw.filenames import is_clutter
-from reid.sources.checks import copy, count_images, list_members, make_receipt, readable, require_split
+from reid.raw.members import counted, normalise
+from reid.raw.sizes import MOST_MEMBERS, MOST_UNPACKED, check_file_size
+from reid.sources.checks import check_members, count_images, make_receipt, read_through, readable, require_split
+
+_DEEPEST = 32  # folders
 
 
 def from_local(
@@ -48,10 +54,15 @@ def from_local(
         raise ReidError(
             "params.yaml: download.path is not set; download.source: local needs the folder that holds the zips"
         )
-    folder, path = Path(folder).expanduser(), Path(path)
+    try:
+        folder, path = Path(folder).expanduser(), Path(path)
+    except RuntimeError as error:
+        raise ReidError(f"{folder}: {error}; correct download.path in params.yaml") from error
     with readable(folder):
         if not folder.is_dir():
-            raise ReidError(f"{folder}: there is no such folder; correct download.path in params.yaml")
+            what = describe(folder)
+            problem = "there is no such folder" if what == "missing" else f"is {what}, not a folder"
+            raise ReidError(f"{folder}: {problem}; correct download.path in params.yaml")
         places = (folder, folder / "reid")
         if path.parent.resolve() in [place.resolve() for place in places]:
             raise ReidError(
@@ -59,14 +70,12 @@ def from_local(
                 "in another folder and set download.path in params.yaml to that"
             )
         for place in places:
-            if (source := place / f"{split}.zip").is_file():
-                images = count_images(map(member_name, list_members(source)), split, source)
-                with replacing(path) as partial:
-                    digest = copy(source, partial, progress)
-                    receipt = make_receipt(partial, split, digest, images, pin, source)
-                return {**receipt, "source": "local"}
+            if os.path.lexists(source := place / f"{split}.zip"):
+                return {**_copy_zip(source, split, path, pin, progress), "source": "local"}
         for place in places:
-            if (tree := place / split).is_dir():
+            if os.path.lexists(tree := place / split):
+                if not tree.is_dir():
+                    raise ReidError(f"{tree}: is {describe(tree)}, not a folder")
                 return {**_pack_tree(tree, split, path, pin, progress), "source": "local"}
         there = [s for s in SPLITS if any((p / f"{s}.zip").is_file() or (p / s).is_dir() for p in places)]
     raise ReidError(
@@ -76,44 +85,87 @@ def from_local(
     )
 
 
+def _copy_zip(source: Path, split: str, path: Path, pin: str | None, progress: bool) -> dict[str, Any]:
+    """Copy a zip; returns the receipt."""
+    images = check_members(regular(source), split)
+    with replacing(path, lambda: sums) as partial:
+        digest, sums = read_through(source, f"copy {source.name}", progress, partial)
+        return make_receipt(partial, split, digest, images, pin, source)
+
+
 def _pack_tree(tree: Path, split: str, path: Path, pin: str | None, progress: bool) -> dict[str, Any]:
     """Pack a folder in the order of its names, which does not depend on the machine; returns the receipt."""
-    labels = set() if split == "challenge" else {f"{split}/bbox_info.json", f"{split}/{split}_bbox_info.json"}
-    members: dict[str, Path] = {}
-    passed: list[str] = []
+    files, away = _list_tree(tree, split)
+    names = list(files)
+    found = count_images(names, split, tree)
+    wanted = set() if split == "challenge" else {f"{split}/bbox_info.json", f"{split}/{split}_bbox_info.json"}
+    chosen = [names[i] for i in found.images] + [names[i] for i in found.labels if names[i] in wanted]
+    _warn_of_links(tree, [files[name] for name in away if name.endswith("/") or name in set(chosen)])
+    kinds = found.passed_over + Counter({"bbox_info.json": len(found.images) + len(found.labels) - len(chosen)})
+    if kinds:
+        log.info(f"{tree}: passed over {kinds.total():,} files or folders that are no data: {counted(kinds)}")
+    for name in chosen:
+        try:
+            check_file_size(name, regular(files[name]).stat().st_size, len(found.images))
+        except ValueError as error:
+            raise ReidError(f"{files[name]}: {error}") from error
+
+    def contents(done: tqdm) -> Iterator[tuple[str, bytes]]:
+        for name in sorted(chosen):
+            yield name, read_verified(files[name], MOST_UNPACKED)
+            done.update()
+
+    with replacing(path, lambda: sums) as partial:
+        with bar(len(chosen), f"pack {split}", "image", progress) as done:
+            try:
+                write_members(partial, contents(done))
+            except UnicodeEncodeError as error:
+                raise ReidError(
+                    f"{tree}: the name {error.object!a} is not UTF-8; take the zip itself, or extract it anew"
+                ) from error
+        digest, sums = read_through(partial, f"hash {path.name}", progress)
+        return make_receipt(partial, split, digest, len(found.images), pin, f"{path} (packed from {tree})")
+
+
+def _list_tree(tree: Path, split: str) -> tuple[dict[str, Path], list[str]]:
+    """List a folder and all below it.
+
+    Returns:
+        dict: name (see :func:`reid.raw.members.normalise`) to path of each file and folder; a folder's ends in "/",
+            but for those that are clutter, which are not looked into
+        list of str: names of links that lead out of the folder
+    """
+    files: dict[str, Path] = {}
+    away: list[str] = []
+    root = os.path.realpath(tree)
 
     def visit(folder: Path, name: str, above: frozenset[tuple[int, int]]) -> None:
         status = folder.stat()
         here = (status.st_dev, status.st_ino)
         if here in above:
             raise ReidError(f"{folder}: is a link that leads back to a folder above it; remove the link")
+        if len(above) > _DEEPEST:
+            raise ReidError(f"{folder}: lies more than {_DEEPEST} folders deep, and images of {split} lie 5 deep")
         for entry in list(os.scandir(folder)):
-            inside = unicodedata.normalize("NFC", f"{name}/{entry.name}")  # macOS lists decomposed letters
-            if is_clutter(entry.name):
-                passed.append(inside)
-            elif entry.is_dir():
-                visit(folder / entry.name, inside, above | {here})
-            elif entry.name.lower().endswith(".png") or inside in labels:
-                members[inside] = folder / entry.name
-            else:
-                passed.append(inside)
-
-    def contents(done: tqdm) -> Iterator[tuple[str, bytes]]:
-        for name in sorted(members):
-            content = members[name].read_bytes()
-            yield name, content
-            done.update()
+            inside, path = normalise(f"{name}/{entry.name}"), folder / entry.name
+            enter = entry.is_dir() and not is_clutter(inside)
+            inside += "/" * enter
+            if inside in files:
+                raise ReidError(f"{path}: has the name of {files[inside]}, spelt in another way; remove one of them")
+            if len(files) >= MOST_MEMBERS:
+                raise ReidError(f"{tree}: holds more than {MOST_MEMBERS:,} files, and no split has so many")
+            files[inside] = path
+            if entry.is_symlink() and not os.path.realpath(path).startswith(f"{root}{os.sep}"):
+                away.append(inside)
+            if enter:
+                visit(path, inside, above | {here})
 
     visit(tree, split, frozenset())
-    if passed:
-        log.info(f"{tree}: passed over {len(passed)} files or folders that are no data: {min(passed)!a} ...")
-    images = count_images(members, split, tree)
-    with replacing(path) as partial:
-        with bar(len(members), f"pack {split}", "image", progress) as done:
-            try:
-                pack(partial, contents(done))
-            except UnicodeEncodeError as error:
-                raise ReidError(
-                    f"{tree}: the name {error.object!a} is not UTF-8; take the zip itself, or extract it anew"
-                ) from error
-        return make_receipt(partial, split, sha256(partial), images, pin, f"{path} (packed from {tree})")
+    return files, away
+
+
+def _warn_of_links(tree: Path, links: list[Path]) -> None:
+    """Say which links lead out of a folder: what they lead to is packed as if it lay there."""
+    if links:
+        first = f"{links[0]} leads to {os.path.realpath(links[0])}"
+        log.warning(f"{tree}: {len(links):,} of what is packed lies elsewhere, behind links: {first}")

@@ -16,8 +16,10 @@ from typing import Any
 
 from reid.core.cli import log
 from reid.core.errors import ReidError
-from reid.core.files import replacing
-from reid.sources.checks import check_zip, copy, list_members, readable, require_split
+from reid.core.files import regular, replacing
+from reid.core.integrity import Sums, write_sums
+from reid.raw.directory import list_members
+from reid.sources.checks import examine, read_through, readable, require_split
 
 ZIP_GB = {"train": 12.12, "valid": 2.35, "test": 2.41, "challenge": 1.75}  # as published; 1 GB is 1e9 bytes
 DATASET = "https://huggingface.co/datasets/SoccerNet/SN-ReID-2023"  # where SoccerNet 0.2 fetches task "reid" from
@@ -66,10 +68,12 @@ def from_soccernet(
     work = Path(work).expanduser()
     kept = work / "reid" / f"{split}.zip"
     with readable(kept):
-        if kept.exists():
+        if os.path.lexists(kept):
             try:
-                list_members(kept)
+                list_members(regular(kept))
             except ReidError:
+                if not kept.is_file():
+                    raise
                 # The downloaders trust a file that is there, so a truncated one would stay for good.
                 log.info(f"{kept}: is not complete, it is removed and fetched again")
                 kept.unlink()
@@ -77,24 +81,24 @@ def from_soccernet(
             work.mkdir(parents=True, exist_ok=True)
             _check_space(split, work)
             _download(split, work, kept, progress)
-        receipt = check_zip(kept, split, pin, progress)
-        _publish(kept, Path(path), progress)
+        receipt, sums = examine(kept, split, pin, progress)
+        _publish(kept, Path(path), sums, progress)
     return {**receipt, "source": "soccernet"}
 
 
-def _publish(kept: Path, path: Path, progress: bool) -> None:
-    """Make ``path`` a hard link to ``kept``, or a copy where there are none, with the present time."""
+def _publish(kept: Path, path: Path, sums: Sums, progress: bool) -> None:
+    """Make ``path`` a hard link to ``kept``, or a copy where there are none, with the present time and its digests."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     try:
         os.link(os.path.realpath(kept), partial)
     except OSError:  # another file system, or one without hard links
-        with replacing(path) as partial:
-            copy(kept, partial, progress)
+        with replacing(path, lambda: sums) as partial:
+            read_through(kept, f"copy {kept.name}", progress, partial)
         return
     os.utime(partial)  # a link has the time of the download, and Snakemake would take what follows for newer
-    os.replace(partial, path)
+    write_sums(path, sums, partial)
     partial.unlink(missing_ok=True)  # it stays where path already was a link to the same file
 
 

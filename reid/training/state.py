@@ -42,9 +42,10 @@ class TrainingState:
         state: dict[str, Any] = content["state"]
         return state
 
-    def save(self, trainer: Trainer, finished: Sequence[dict[str, Any]] = ()) -> None:
+    def save(self, trainer: Trainer, finished: Sequence[dict[str, Any]] = (), at_once: bool = False) -> None:
         """Keep the state of ``trainer``, and the results of trainings of other seeds before it, if it is time to."""
-        if time.monotonic() - self.kept >= self.every and not trainer.between_updates:
+        due = at_once or time.monotonic() - self.kept >= self.every
+        if due and not trainer.between_updates:
             trainer.means()  # a training that has diverged is not worth keeping
             with replacing(self.path) as partial:
                 state = {"trainer": trainer.state(), "finished": list(finished)}

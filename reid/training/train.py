@@ -1,13 +1,16 @@
 """The training of one model from beginning to end: each of its seeds in turn, and what becomes of them."""
 
+import contextlib
 import copy
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
 from reid.core.cli import log
+from reid.core.processes import told_to_end
 from reid.core.progress import bar
 from reid.models.checkpoint import set_arrays
 from reid.models.embedder import Embedder
@@ -44,7 +47,7 @@ def train(
         identities, images, params, init, validator: as for :class:`Trainer`.
         on_epoch: called with the number of each finished epoch, from 0 and through all seeds, and its
             :class:`EpochStats`; also with those that a killed training had finished before.
-        state: to resume from and to keep; None for neither.
+        state: to resume from and to keep, also when SIGTERM or SIGINT comes; None for neither.
         progress: whether to show a progress bar with the time left.
 
     Returns:
@@ -52,6 +55,7 @@ def train(
 
     Raises:
         ReidError: the loss is no longer a number, or there are too few identities.
+        KeyboardInterrupt: it was told to end, and the state is kept.
     """
     kept = state.load() if state else None
     finished = list(kept["finished"]) if kept else []
@@ -75,7 +79,8 @@ def train(
         for epoch in trainer.history:
             report(epoch)
         name = "train" if len(seeds) == 1 else f"train seed {seed}"
-        _run(trainer, report, state, finished, name, progress)
+        with told_to_end() if state else contextlib.nullcontext(threading.Event()) as told:
+            _run(trainer, report, state, finished, name, progress, told)
         finished.append(_result(trainer))
     return _finish(trainer, finished, seeds)
 
@@ -100,8 +105,13 @@ def _run(
     finished: list[dict[str, Any]],
     name: str,
     progress: bool,
+    told: threading.Event,
 ) -> None:
-    """Train to the end; ``report`` is called with the EpochStats of each epoch."""
+    """Train to the end; ``report`` is called with the EpochStats of each epoch.
+
+    Raises:
+        KeyboardInterrupt: ``told`` was set; the state is kept.
+    """
     params = trainer.params
     total = params.epochs * sum(map(len, trainer.batches))
     with bar(min(total, params.max_images or total), name, "image", progress) as done:
@@ -109,8 +119,12 @@ def _run(
         while trainer.progress < 1:
             while not trainer.epoch_is_over:
                 done.update(trainer.step())
+                ends = told.is_set()
                 if state:
-                    state.save(trainer, finished)
+                    state.save(trainer, finished, at_once=ends)
+                if ends and not trainer.between_updates:
+                    log.info("told to end after batch %d of epoch %d: kept", trainer.batch, trainer.epoch + 1)
+                    raise KeyboardInterrupt
             epoch = trainer.end_epoch()
             shown = {"loss": f"{epoch.losses['loss']:.3f}", **{key: f"{v:.4f}" for key, v in epoch.valid.items()}}
             done.set_postfix(epoch=f"{trainer.epoch}/{params.epochs}", **shown)

@@ -91,4 +91,6 @@ def rgb_of(samples, depth, colour, palette=None):
         table = np.frombuffer(palette or np.random.default_rng(1).bytes(3 << depth), np.uint8).reshape(-1, 3)
         return table[samples[:, :, 0]]
     values = samples >> 8 if depth == 16 else samples * 255 // ((1 << depth) - 1)
-    return np.repeat(values[:, :, :1], 3, 2).astype(np.uint8) if colour in (0, 4) else values[:, :, :3].astype(np.uint8)
+    return (
+        np.repeat(values[:, :, :1], 3, 2).astype(np.uint8) if colour in (0, 4) else values[:, :, :3].astype(np.uint8)
+    )

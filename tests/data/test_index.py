@@ -9,6 +9,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 import zipfile
 
@@ -18,6 +19,7 @@ import pytest
 
 from builders import ROOT
 from builders.split import TinySplit
+from builders.zips import Part, write_parts
 from reid.core.errors import ReidError
 from reid.core.splits import SPLITS
 from reid.data.index import SCHEMA, build_index, read_index, write_index
@@ -25,6 +27,14 @@ from reid.raw.archive import read_member
 
 LEVELS = ("championship", "season", "game", "action")
 HIDDEN = ("person_uid", "frame_idx", "clazz", "id", "UAI", *LEVELS)
+SPELLINGS = {
+    "./ before": lambda name: f"./{name}",
+    "backslashes": lambda name: name.replace("/", "\\"),
+    ".\\ and backslashes": lambda name: ".\\" + name.replace("/", "\\"),
+    "/ before": lambda name: f"/{name}",
+    "//": lambda name: name.replace("/", "//"),
+    "decomposed": lambda name: unicodedata.normalize("NFD", name),
+}
 PLACES = ["offset"]  # the only column that follows the order of the members in the file
 
 
@@ -191,8 +201,70 @@ def test_what_is_no_index_is_refused(tmp_path, kind):
         columns = ["role"]
     elif kind != "missing":
         path.write_bytes(b"" if kind == "empty" else b"role,bbox_idx\n" * 10)
-    with pytest.raises(ReidError, match="a.parquet: is not an index of this pipeline"):
+    reason = "there is no such file" if kind == "missing" else "is not an index of this pipeline"
+    with pytest.raises(ReidError, match=f"a.parquet: {reason}.*make it with scripts/index.py"):
         read_index(path, columns)
+
+
+def without_values(values, type):
+    return pa.array([None, *values[1:]], type)
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "challenge"])
+@pytest.mark.parametrize(
+    "name, change, reason",
+    [
+        *[
+            (name, without_values, "lacks 1 of its 10 values")
+            for name in ("bbox_idx", "role", "member", "offset", "crc")
+        ],
+        *[
+            (name, lambda v, _: pa.array([float(x) for x in v]), "is double, not int")
+            for name in ("bbox_idx", "width")
+        ],
+        *[(name, lambda v, _: pa.array(list(map(str, v))), "is string, not") for name in ("action_idx", "offset")],
+        *[(name, lambda v, t: pa.array([-1, *v[1:]], t), "has a negative number") for name in ("bbox_idx", "packed")],
+        ("role", lambda v, _: pa.array([1] * len(v)), "is int64, not string"),
+        ("action_idx", lambda v, t: pa.nulls(len(v), t), "lacks 10 of its 10 values"),
+        ("height", lambda v, _: pa.array(v, pa.int64()), "is int64, not int32"),
+    ],
+)
+def test_index_whose_values_cannot_be_is_refused(tmp_path, make_zip, split, name, change, reason):
+    table, _ = build_index(make_zip(TinySplit(split).members()), split)
+    at = table.schema.get_field_index(name)
+    column = change(table[name].to_pylist(), table.schema.field(name).type)
+    write_index(tmp_path / "a.parquet", table.set_column(at, name, column), split, "0" * 64)
+    for columns in (None, [name]):
+        with pytest.raises(ReidError, match=rf"a.parquet: is not an index .*\(its column {name} {reason}"):
+            read_index(tmp_path / "a.parquet", columns)
+    read_index(tmp_path / "a.parquet", ["frame_idx"])
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_index_with_some_hidden_labels_is_refused(tmp_path, make_zip, name):
+    table, _ = build_index(make_zip(TinySplit("valid").members()), "valid")
+    at = table.schema.get_field_index(name)
+    column = without_values(table[name].to_pylist(), table.schema.field(name).type)
+    write_index(tmp_path / "a.parquet", table.set_column(at, name, column), "valid", "0" * 64)
+    with pytest.raises(ReidError, match=f"its column {name} lacks 1 of its 10 values"):
+        read_index(tmp_path / "a.parquet")
+
+
+def test_index_without_rows_is_refused(tmp_path, make_zip):
+    table, _ = build_index(make_zip(TinySplit("valid").members()), "valid")
+    write_index(tmp_path / "a.parquet", table.slice(0, 0), "valid", "0" * 64)
+    with pytest.raises(ReidError, match="it has no rows"):
+        read_index(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    "about", ["", "no json", "[]", "{}", '{"split": "valid"}', '{"split": 3, "sha256": "0"}', "[" * 5000]
+)
+def test_index_that_does_not_say_what_it_is_of_is_refused(tmp_path, make_zip, about):
+    table, _ = build_index(make_zip(TinySplit("valid").members()), "valid")
+    pq.write_table(table.replace_schema_metadata({"reid": about}), tmp_path / "a.parquet")
+    with pytest.raises(ReidError, match="a.parquet: is not an index of this pipeline"):
+        read_index(tmp_path / "a.parquet")
 
 
 # ---- against the PKU sample
@@ -300,7 +372,7 @@ def renamed(tiny, old, new, role="query", bbox_idx=0):
     [
         ("-Player_team_left-", "-Ball-", "name is neither"),
         ("-7-", "-", "name is neither"),
-        (".png", ".PNG", "name is neither"),
+        (".png", ".png.png", "name is neither"),
         ("Aston Villa/0/", "Aston Villa/", "lies 3 folders deep, not in <championship>/<season>/<game>/<action>"),
         ("Aston Villa/0/", "Aston Villa/0/0/", "lies 5 folders deep"),
         ("valid/query/", "valid/querys/", "is not below valid/query or valid/gallery"),
@@ -386,10 +458,17 @@ def test_empty_role(make_zip, split, role):
     fails(make_zip(tiny.members(labels=False)), split, f"  - {split}/{role}: there is no thumbnail")
 
 
-@pytest.mark.parametrize("members", [{}, {"valid/a.txt": b""}, {"__MACOSX/a.png": b""}])
-def test_zip_without_thumbnails(make_zip, members):
+@pytest.mark.parametrize(
+    "members, what",
+    [
+        ({}, "nothing at all"),
+        ({"valid/a.txt": b"", "b.txt": b""}, "2 other files (.txt)"),
+        ({"__MACOSX/a.png": b""}, "1 clutter of file browsers and packers"),
+    ],
+)
+def test_zip_without_thumbnails(make_zip, members, what):
     message = fails(make_zip(members), "valid")
-    assert "holds no thumbnails of valid; is it the zip of another split?" in message
+    assert f"holds no thumbnails of valid, but {what}" in message
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -411,12 +490,12 @@ def patch_directory(path, place, change):
 def test_encrypted_member(make_zip):
     path = make_zip(TinySplit("valid").members())
     patch_directory(path, 8, 1)
-    fails(path, "valid", r"valid/query/.*\.png: is encrypted; pack the zip without a password")
+    fails(path, "valid", r"valid/query/.*\.png: is encrypted; fetch or pack the zip without a password")
 
 
 def test_unknown_compression_method(make_zip):
     path = make_zip(TinySplit("valid").members(labels=False), method=zipfile.ZIP_LZMA)
-    fails(path, "valid", r"\.png: has compression method 14; pack it stored or deflated")
+    fails(path, "valid", r"\.png: has compression method 14, which is not known; pack the zip stored or deflated")
 
 
 @pytest.mark.parametrize("damage", ["encrypted", "method", "content"])
@@ -446,6 +525,128 @@ def test_no_damage_to_the_directory_escapes_as_another_error(make_zip):
         except ReidError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("number", ["size", "packed"])
+@pytest.mark.parametrize("method", [0, 8])
+@pytest.mark.parametrize("split", SPLITS)
+def test_member_of_a_terabyte_is_refused(tmp_path, split, method, number):
+    parts = [Part(name, content, method) for name, content in TinySplit(split).members().items()]
+    setattr(parts[2], number, 1 << 40)
+    path = write_parts(tmp_path / "a.zip", parts)
+    fails(path, split, "is not a complete zip" if number == "packed" else "1,099,511,627,776.*the zip is damaged")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_image_larger_than_its_name_says_is_refused(make_zip, split):
+    """A megabyte that unpacks to a gigabyte."""
+    members = TinySplit(split).members()
+    name = next(name for name in members if name.endswith(".png"))
+    path = make_zip(members | {name: bytes(60_000_000)}, method=zipfile.ZIP_DEFLATED)
+    fails(path, split, f"{re.escape(name)}: has 60,000,000 bytes, and an image of 20x9 has .* at most")
+
+
+@pytest.mark.parametrize("size", ["99999x99999", "40001x1000"])
+def test_image_of_too_many_pixels_is_refused(make_zip, size):
+    _, members = renamed(TinySplit("valid"), "20x9", size)
+    fails(make_zip(members), "valid", rf"{size}.png: is said to be {size}, and a thumbnail has", problems=1)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("lost", [[0], [3, 4], [10]])
+def test_directory_that_does_not_list_all_is_refused(tmp_path, split, lost):
+    parts = [Part(name, content) for name, content in TinySplit(split).members().items()]
+    for i in lost:
+        parts[min(i, len(parts) - 1)].listed = False
+    fails(
+        write_parts(tmp_path / "a.zip", parts), split, "its directory lists .* members, and there are more in the file"
+    )
+
+
+# ---- spellings
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("spell", SPELLINGS)
+def test_zip_of_another_packer_gives_the_same_index(make_zip, split, spell):
+    members = TinySplit(split).members()
+    table, passed_over = build_index(
+        make_zip({SPELLINGS[spell](name): c for name, c in members.items()}, "a.zip"), split
+    )
+    plain, _ = build_index(make_zip(members, "b.zip"), split)
+    assert not passed_over and table.drop_columns(PLACES).equals(plain.drop_columns(PLACES))
+
+
+def test_relative_path_with_backslashes_is_no_disagreement(make_zip):
+    tiny = TinySplit("valid")
+    tiny.labels = tiny.make_labels()
+    for record in tiny.labels["query"].values():
+        record["relative_path"] = record["relative_path"].replace("/", "\\")
+    assert len(build_index(make_zip(tiny.members()), "valid")[0]) == 10
+
+
+# ---- what looks like a thumbnail
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda folder, stem: f"{folder}/{stem}.jpg", "the name ends in .jpg, and .png is wanted"),
+        (lambda folder, stem: f"{folder}/{stem}.PNG", "the name ends in .PNG, and .png is wanted"),
+        (lambda folder, stem: f"{folder}/{stem}.png ", "the name ends in '.png ', and .png is wanted"),
+        (lambda folder, stem: f"../{folder}/{stem}.png", "'..' in the path leads out of its folder"),
+        (lambda folder, stem: f"{folder}/../{stem}.png", "'..' in the path leads out of its folder"),
+        (lambda folder, stem: f"{folder}/{stem}.png/", "a folder that is named like an image"),
+    ],
+)
+def test_thumbnail_that_cannot_be_used_is_an_error(make_zip, split, change, reason):
+    members = TinySplit(split).members(labels=False)
+    name = next(name for name in members if name.endswith(".png"))
+    folder, file = os.path.split(name)
+    content = members.pop(name)
+    message = fails(make_zip(members | {change(folder, file.removesuffix(".png")): content}), split)
+    assert f"1 file ({reason})" in message
+
+
+def test_all_images_of_another_format_are_one_line(make_zip):
+    members = TinySplit("valid").members(labels=False)
+    message = fails(make_zip({name.replace(".png", ".jpg"): c for name, c in members.items()}), "valid", problems=1)
+    assert "10 files (the name ends in .jpg, and .png is wanted): valid/query/" in message
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_hidden_thumbnail_is_not_used_and_a_warning(make_zip, split, caplog):
+    members = TinySplit(split).members()
+    names = [name for name in members if name.endswith(".png")]
+    hidden = {f".folder/{name}": members[name] for name in names[:4]} | {f"{split}/{'5-1-2x1'}": b"x"}
+    table, _ = build_index(make_zip(members | hidden), split)
+    assert len(table) == 10
+    assert f"4 files (hidden, for a name in the path begins with a dot; not used): .folder/{names[0]}" in caplog.text
+    assert "and 1 more" in caplog.text and "1 file (named like a thumbnail, but without .png" in caplog.text
+
+
+# ---- numbers that are missing
+
+
+@pytest.mark.parametrize(
+    "split, role, lost, last",
+    [("train", "train", [3, 2], 9), ("valid", "gallery", [2], 5), ("challenge", "query", [0], 3)],
+)
+def test_gaps_in_the_numbers_are_told(make_zip, split, role, lost, last, caplog):
+    tiny = TinySplit(split)
+    for number in lost:
+        tiny.boxes.remove(tiny.box(role, number))
+    build_index(make_zip(tiny.members()), split)
+    words = f"{len(lost)} thumbnail{'s' * (len(lost) > 1)} of {split}/{role} may be missing"
+    words += f": bbox_idx runs from 0 to {last}"
+    assert f"{words} with gaps ({', '.join(map(str, sorted(lost)))})" in caplog.text and len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_whole_split_gives_no_warning(make_zip, split, caplog):
+    build_index(make_zip(TinySplit(split).members()), split)
+    assert not caplog.records
 
 
 # ---- disagreement with bbox_info.json
@@ -505,12 +706,87 @@ def test_entry_twice_in_the_json(make_zip):
     fails(make_zip(tiny.members()), "valid", "valid/bbox_info.json: .*query holds a bbox_idx twice", problems=1)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{", b"\xff\xfe", b"null", b'{"query": [], "gallery": {}}', b'{"query": {}}']
-)
+@pytest.mark.parametrize("content", [b"[]", b"null", b"3", b'{"query": [], "gallery": {}}', b'{"query": {}}'])
 def test_json_of_another_form(make_zip, content):
     members = TinySplit("valid").members() | {"valid/bbox_info.json": content}
     fails(make_zip(members), "valid", "valid/bbox_info.json: cannot be read as bbox_info.json", problems=1)
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"", "is not valid JSON .*it is empty"),
+        (b"{", "is not valid JSON"),
+        (b"<!DOCTYPE html><html>", r"is not valid JSON .*it is a web page \(HTML\)"),
+        (b"version https://git-lfs.github.com/spec/v1", "is not valid JSON .*it is a Git LFS pointer"),
+        (b"\xff\xfe{\0}\0", "is not UTF-8 text"),
+        (b"\x80\x04\x95abc", "is not UTF-8 text; it is a pickle"),
+        (b"[" * 5000 + b"]" * 5000, "is nested too deeply"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "is nested too deeply"),
+        (b'{"query": {}, "gallery": {}, "query": {}}', "the key .*query.* stands twice"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_what_is_no_json(make_zip, content, reason, split):
+    name = f"{split}/bbox_info.json"
+    members = TinySplit(split).members(labels=False) | {name: content}
+    fails(make_zip(members, method=zipfile.ZIP_DEFLATED), split, f"{name}: {reason}", problems=1)
+
+
+@pytest.mark.parametrize("field", ["bbox_idx", "action_idx", "person_uid"])
+@pytest.mark.parametrize(
+    "value", ["2.9", "2.0", "1e400", "Infinity", "NaN", "-1", "1" * 40, "true", '"2.9"', "[]", "1" * 5000]
+)
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_number_of_the_json_that_is_no_integer(make_zip, split, field, value):
+    tiny = TinySplit(split)
+    members = tiny.members()
+    name = next(name for name in members if name.endswith(".json"))
+    text = members[name].decode()
+    was = f'"{field}": {tiny.boxes[0][field]},'
+    members[name] = text.replace(was, f'"{field}": {value},', 1).encode()
+    assert members[name] != text.encode()
+    reasons = "not an integer from 0 to 999,999,999|is not a finite number|has more than .* digits"
+    message = fails(make_zip(members), split, f"{name}: .*({reasons})", problems=1)
+    assert max(map(len, message.splitlines())) < 400
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "challenge"])
+def test_key_that_stands_twice_in_the_json(make_zip, split):
+    """The last one would win: a record, or a field of one."""
+    tiny = TinySplit(split)
+    text = json.dumps(tiny.make_labels())
+    for old, new, key in (('"0": {', '"0": {}, "0": {', "0"), ('"height": ', '"height": 1, "height": ', "height")):
+        content = text.replace(old, new, 1).encode()
+        members = tiny.members(labels=False) | {f"{split}/bbox_info.json": content}
+        fails(make_zip(members), split, f"{split}/bbox_info.json: the key .*{key}.* stands twice", problems=1)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_byte_order_mark_before_the_json_is_no_fault(make_zip, split):
+    tiny = TinySplit(split)
+    content = b"\xef\xbb\xbf" + json.dumps(tiny.make_labels()).encode()
+    members = tiny.members(labels=False) | {f"{split}/bbox_info.json": content}
+    assert len(build_index(make_zip(members), split)[0]) == 10
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_json_far_larger_than_its_images_ask_for_is_not_unpacked(make_zip, method):
+    members = TinySplit("valid").members() | {"valid/bbox_info.json": b" " * 200_000_000}
+    path = make_zip(members, method=method)
+    tracemalloc.start()
+    fails(path, "valid", "valid/bbox_info.json: cannot be unpacked .*said to unpack to 200,000,000 bytes", problems=1)
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+def test_many_jsons_are_not_all_read(make_zip):
+    tiny = TinySplit("valid")
+    labels = tiny.members()["valid/bbox_info.json"]
+    members = tiny.members() | {"valid/valid_bbox_info.json": labels}
+    assert len(build_index(make_zip(members), "valid")[0]) == 10
+    members |= {f"{i}/bbox_info.json": labels for i in range(3)}
+    fails(make_zip(members), "valid", "there are 5 bbox_info.json", problems=1)
 
 
 @pytest.mark.parametrize("record", [{}, {"bbox_idx": "x"}, {"bbox_idx": None}, None, 3])

@@ -7,6 +7,7 @@ import json
 import mmap
 import multiprocessing
 import os
+import resource
 import runpy
 import struct
 import zipfile
@@ -14,10 +15,12 @@ import zlib
 from fractions import Fraction
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from builders import ROOT
+from builders.pngs import ALL_KINDS, SIGNATURE, chunk, header, make_png, rgb_of, samples_of
 from builders.split import png, write_zip
 from reid.core import parallel
 from reid.core.errors import ReidError
@@ -150,7 +153,7 @@ def test_rows_follow_the_index_and_not_the_zip(tmp_path, noise):
 def test_file_is_plain_npy(tmp_path, noise):
     store = build(*noise, tmp_path / "a.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy", allow_pickle=False), store)
-    assert os.listdir(tmp_path) == ["a.npy"]
+    assert sorted(os.listdir(tmp_path)) == [".a.npy.sums", "a.npy"]
 
 
 def test_building_maps_no_file(tmp_path, noise, monkeypatch):
@@ -203,7 +206,7 @@ def test_failure_keeps_the_old_store(tmp_path, noise, make_zip):
     old = out.read_bytes()
     os.truncate(other := make_zip({"x": b""}, "other.zip"), 0)
     assert "no member at this offset" in fails(other, table, out)
-    assert out.read_bytes() == old and os.listdir(tmp_path / "out") == ["a.npy"]
+    assert out.read_bytes() == old and sorted(os.listdir(tmp_path / "out")) == [".a.npy.sums", "a.npy"]
 
 
 def test_zip_that_changed_since_it_was_indexed(tmp_path, noise, make_zip):
@@ -215,8 +218,23 @@ def test_zip_that_changed_since_it_was_indexed(tmp_path, noise, make_zip):
 
 
 def test_missing_zip_is_named(tmp_path, noise):
-    assert f"{tmp_path}/none.zip: is missing" in fails(tmp_path / "none.zip", noise[1], tmp_path / "out/a.npy")
+    message = fails(tmp_path / "none.zip", noise[1], tmp_path / "out/a.npy")
+    assert f"{tmp_path}/none.zip: there is no such file" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_file_is_not_read(tmp_path, noise):
+    os.mkfifo(tmp_path / "pipe.zip")
+    (tmp_path / "zero.zip").symlink_to("/dev/zero")
+    for name, what in (("pipe", "a named pipe"), ("zero", "a device"), ("", "a directory")):
+        message = fails(tmp_path / f"{name}.zip" if name else tmp_path, noise[1], tmp_path / "out/a.npy")
+        assert f"is {what}, not a file" in message
+
+
+def test_index_without_places_is_refused(tmp_path, noise):
+    path, table = noise
+    bare = table.set_column(table.schema.get_field_index("offset"), "offset", pa.nulls(len(table), pa.int64()))
+    assert "does not say where in the zip its images are" in fails(path, bare, tmp_path / "out/a.npy")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -252,20 +270,114 @@ def test_decode_refuses_turned_images_and_other_formats():
         decode(jpeg.getvalue(), 20, 10, (20, 10))
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+# ---- every kind of PNG
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
+@pytest.mark.parametrize("colour, depth", ALL_KINDS)
+@pytest.mark.parametrize("height, width", [(1, 1), (20, 10), (7, 13), (3, 300)])
+def test_decode_gives_what_the_format_defines(colour, depth, height, width, interlaced):
+    samples = samples_of(height, width, colour, depth, height * width)
+    content = make_png(samples, depth, colour, interlaced=interlaced, split=70)
+    np.testing.assert_array_equal(decode(content, height, width, (height, width)), rgb_of(samples, depth, colour))
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
+@pytest.mark.parametrize("colour, depth", [kind for kind in ALL_KINDS if kind != (0, 16)])
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_decode_gives_what_pillow_gives(colour, depth, interlaced, fit):
+    """But for 16 bits of grey, which Pillow cuts to 255."""
+    content = make_png(samples_of(31, 17, colour, depth), depth, colour, interlaced=interlaced)
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    np.testing.assert_array_equal(decode(content, 31, 17, (31, 17), fit=fit), np.array(image))
+    if fit == "pad":
+        want = padded(image, 16, 8, "bilinear")
+    else:
+        want = np.array(image.resize((8, 16), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(decode(content, 16, 8, (31, 17), fit=fit), want)
+
+
+@pytest.mark.parametrize("colour", [0, 4])
+def test_grey_of_sixteen_bits_is_its_upper_eight(colour):
+    ramp = np.linspace(0, 65535, 20 * 10).astype(int).reshape(20, 10, 1)
+    samples = ramp if colour == 0 else np.concatenate([ramp, 65535 - ramp], 2)
+    thumbnail = decode(make_png(samples, 16, colour), 20, 10, (20, 10))
+    np.testing.assert_array_equal(thumbnail, np.repeat(ramp >> 8, 3, 2))
+    assert thumbnail.min() == 0 and thumbnail.max() == 255 and len(np.unique(thumbnail)) > 150
 
 
 @pytest.mark.parametrize(
-    "kind", [b"tRNS", b"gAMA", b"cHRM", b"iCCP", b"pHYs", b"PLTE", b"acTL", b"fcTL", b"IDAT", b"IEND"]
+    "other",
+    [
+        chunk(b"tRNS", struct.pack(">3H", 1, 2, 3)),
+        chunk(b"tRNS", b"x"),
+        chunk(b"gAMA", struct.pack(">I", 45455)),
+        chunk(b"gAMA", b""),
+        chunk(b"sBIT", b"\5\6\5"),
+        chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10_000_000), 9)),
+        chunk(b"zTXt", b"a\0\0no stream"),
+        chunk(b"acTL", struct.pack(">II", 3, 0)),
+        chunk(b"PLTE", bytes(9)),
+        chunk(b"tEXt", b"text")[:-1] + b"x",
+    ],
 )
+def test_what_makes_no_pixels_changes_none(other):
+    """Neither transparency, profile, text nor animation, whole or damaged."""
+    samples = samples_of(20, 10, 2, 8)
+    content = make_png(samples, before=[other])
+    np.testing.assert_array_equal(decode(content, 20, 10, (20, 10)), samples)
+    np.testing.assert_array_equal(decode(content + b"more", 20, 10, (20, 10)), samples)
+
+
+# ---- damaged PNGs
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
+@pytest.mark.parametrize("colour, depth", ALL_KINDS)
+@pytest.mark.parametrize("share", [0, 0.25, 0.5, 0.99])
+def test_stream_that_ends_well_before_the_last_row_is_refused(colour, depth, share, interlaced):
+    """A decoder that takes what comes leaves black rows."""
+    whole = make_png(samples_of(20, 10, colour, depth), depth, colour, interlaced=interlaced)
+    start = whole.index(b"IDAT") + 4
+    raw = zlib.decompress(whole[start:-16])
+    content = whole[: start - 8] + chunk(b"IDAT", zlib.compress(raw[: int(share * len(raw))])) + chunk(b"IEND", b"")
+    with pytest.raises(ValueError, match="it does not decode .*too short"):
+        decode(content, 16, 8, (20, 10))
+
+
+def test_five_of_twenty_rows_are_named_and_leave_no_store(tmp_path, make_zip):
+    short = make_png(samples_of(5, 10, 2, 8))
+    short = short.replace(short[8:33], header(20, 10))
+    path = make_zip({member(0, 20, 10): png(20, 10, 0), member(1, 20, 10): short})
+    message = fails(path, build_index(path, "train")[0], tmp_path / "out/a.npy")
+    assert f"{path}: {member(1, 20, 10)}: it does not decode (IDAT stream too short)" in message
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_every_damaged_byte_of_an_image_is_found(mode):
+    """Also where the zip was packed of a damaged file, so that its CRC is right."""
+    content = png(20, 10, 1, mode)
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 0x10
+        with pytest.raises(ValueError):
+            decode(bytes(changed), 20, 10, (20, 10))
+
+
+def test_every_cut_image_is_found():
+    content = png(20, 10, 1)
+    for size in range(len(content)):
+        with pytest.raises(ValueError):
+            decode(content[:size], 20, 10, (20, 10))
+
+
+@pytest.mark.parametrize("kind", [b"PLTE", b"IDAT", b"IEND", b"IHDR", b"ABCD"])
 @pytest.mark.parametrize("mode", ["RGB", "P", "L"])
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_decode_of_damaged_chunks_raises_nothing_but_value_errors(mode, kind):
-    """Pillow has many words for damage; one that escaped would hide which image it was."""
+def test_decode_of_odd_chunks_raises_nothing_but_value_errors(mode, kind):
     content = png(20, 10, 1, mode)
     outcomes = []
-    for data in (b"", b"\x00", b"\x01\x02\x03", bytes(9), b"\xff" * 9):
+    for data in (b"", b"\x00", b"\x01\x02\x03", bytes(9), b"\xff" * 9, bytes(13)):
         for position in {content.index(b"IDAT") - 4, 33, len(content) - 12}:  # IHDR ends at 33, IEND has 12 bytes
             try:
                 outcomes.append(
@@ -273,16 +385,35 @@ def test_decode_of_damaged_chunks_raises_nothing_but_value_errors(mode, kind):
                 )
             except ValueError as error:
                 outcomes.append(str(error).startswith("it does not decode ("))
-    assert len(outcomes) >= 10 and all(outcome in (True, (8, 4, 3)) for outcome in outcomes)
+    assert len(outcomes) >= 12 and all(outcome in (True, (8, 4, 3)) for outcome in outcomes)
 
 
-def test_decode_reports_an_error_of_any_kind(monkeypatch):
-    def wrong(*_, **__):
-        raise IndexError("index out of range")
+@pytest.mark.parametrize("at, value", [(24, 3), (24, 0), (24, 32), (25, 1), (25, 5), (26, 1), (27, 1), (28, 2)])
+def test_decode_of_an_unknown_kind_of_png(at, value):
+    head = bytearray(header(20, 10))
+    head[at - 8] = value
+    content = png(20, 10, 1)
+    content = content[:8] + chunk(b"IHDR", bytes(head[8:21])) + content[33:]
+    with pytest.raises(ValueError, match="it does not decode"):
+        decode(content, 20, 10, (20, 10))
 
-    monkeypatch.setattr(Image, "open", wrong)
-    with pytest.raises(ValueError, match="it does not decode .index out of range"):
-        decode(png(20, 10, 1), 8, 4, (20, 10))
+
+def test_image_of_other_pixels_than_its_name_is_never_unpacked():
+    """A few bytes that say 99999 x 99999, and a stream that would fill them."""
+    bomb = SIGNATURE + header(99_999, 99_999) + chunk(b"IDAT", zlib.compress(bytes(10**7), 9)) + chunk(b"IEND", b"")
+    with pytest.raises(ValueError, match="it is 99999x99999, but its name says 20x10"):
+        decode(bomb, 16, 8, (20, 10))
+    with pytest.raises(ValueError, match="is said to be 99999x99999, and a thumbnail has 40 million pixels"):
+        decode(bomb, 16, 8, (99_999, 99_999))
+
+
+def test_stream_of_a_gigabyte_in_a_small_image_takes_no_memory():
+    raw = zlib.compressobj(9)
+    data = b"".join(raw.compress(bytes(10**7)) for _ in range(20)) + raw.flush()
+    content = SIGNATURE + header(20, 10) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert decode(content, 16, 8, (20, 10)).shape == (16, 8, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kilobytes
 
 
 # ---- opening
@@ -290,9 +421,11 @@ def test_decode_reports_an_error_of_any_kind(monkeypatch):
 
 def test_open_store_maps_and_does_not_write(tmp_path, noise):
     store = build(*noise, tmp_path / "a.npy")
-    assert isinstance(store, np.memmap)
-    with pytest.raises(ValueError, match="read-only"):
+    assert isinstance(store.array, np.memmap)
+    with pytest.raises(TypeError):
         store[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        store.array[0] = 0
 
 
 @pytest.mark.parametrize(
@@ -325,7 +458,8 @@ def test_open_store_refuses_what_is_no_array(tmp_path, kind):
         os.truncate(path, path.stat().st_size - 1)
     elif kind != "missing":
         path.write_bytes(b"" if kind == "empty" else b"no array " * 50)
-    with pytest.raises(ReidError, match="a.npy: is not a thumbnail store .*make it with scripts/thumbnails.py"):
+    reason = "there is no such file" if kind == "missing" else "is not a thumbnail store"
+    with pytest.raises(ReidError, match=f"a.npy: {reason}.*make it with scripts/thumbnails.py"):
         open_store(path)
 
 

@@ -16,13 +16,15 @@ from snakemake.settings.types import DAGSettings, ResourceSettings
 from builders import ROOT
 from reid.core.splits import RANKED
 from reid.engines import workflow as engine
+from reid.engines.outside import RECORDS
+from reid.engines.stage import INPUTS, command
 
 TRAINABLE = [
     f"{kind}/{split}.{end}"
     for kind, end in (("index", "parquet"), ("thumbnails", "npy"))
     for split in ("train", "valid", "test")
 ]
-RUN = "snakemake --cores 8 --allowed-rules"
+OUTSIDE = {"file", "files", "folder"}  # parameters of rules that say what lies outside; DVC's records do for stages
 EXTERNAL = {"elsewhere": {"folder": "embeddings/elsewhere"}}
 
 
@@ -51,9 +53,9 @@ def params(folder):
 
 @pytest.fixture(scope="module")
 def stages(folder):
-    """DVC's stages, resolved: name with model to stage."""
+    """DVC's stages but the one that looks outside, resolved: name with model to stage."""
     subprocess.run(["git", "init", "-q", folder], check=True)
-    return {stage.name: stage for stage in Repo(str(folder)).index.stages}
+    return {stage.name: stage for stage in Repo(str(folder)).index.stages if stage.name != INPUTS}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def workflow(folder, stages):
         found = api.workflow(
             resource_settings=ResourceSettings(cores=8), snakefile=folder / "Snakefile", workdir=folder
         )
-        made = {out.def_path for stage in stages.values() for out in stage.outs} - {"results/browse"}
+        made = {out.def_path for stage in stages.values() for out in stage.outs if Path(out.def_path).suffix}
         found.dag(DAGSettings(targets={"submission", *made}, forceall=True))
         found._workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
         found._workflow._build_dag()
@@ -82,7 +84,12 @@ def rules(workflow):
 def files(workflow):
     """Snakemake's outputs, resolved: path to (rule, inputs, parameters, all outputs of its job)."""
     return {
-        str(path): (job.rule.name, {str(i) for i in job.input}, list(job.params), frozenset(map(str, job.output)))
+        str(path): (
+            job.rule.name,
+            {str(i) for i in job.input},
+            [value for name, value in job.params.items() if name not in OUTSIDE],
+            frozenset(map(str, job.output)),
+        )
         for job in workflow.dag.jobs
         for path in job.output
     }
@@ -109,23 +116,24 @@ def test_there_is_a_stage_for_every_model(stages, params):
 
 def test_a_stage_has_its_rules_outputs(stages, files):
     for name, stage in stages.items():
-        outputs = {re.sub(r"^(results/browse)/.*", r"\1", path) for path in outputs_of(files, name)}  # as a folder
+        outputs = {re.sub(r"^(results/browse/\w+)/.*", r"\1", path) for path in outputs_of(files, name)}  # as folders
         assert {out.def_path for out in stage.outs} == outputs, name
 
 
-def test_a_stage_runs_its_rule_for_its_outputs(stages, files):
-    for name, stage in stages.items():
-        rule, _, targets = stage.cmd.removeprefix(RUN).strip().partition(" -- ")
-        assert stage.cmd.startswith(RUN) and rule == name.split("@")[0]
-        targets = targets.split()
-        # one target for each of the rule's jobs, and together they make all outputs
+def test_a_stage_runs_its_rule_for_its_outputs(stages, files, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for name in stages:
+        rule, _, model = name.partition("@")
+        words = command(rule, model)
+        assert words[:6] == ["snakemake", "--cores", "8", "--allowed-rules", rule, "--"]
+        # together they make the outputs of all of the rule's jobs, and nothing else
         jobs = {files[path][3] for path in outputs_of(files, name)}
-        assert {files[path][3] for path in targets} == jobs and len(targets) == len(jobs), name
+        assert {files[path][3] for path in words[6:]} == jobs, name
 
 
 def by_folder(path):
-    """Code is declared by the package to DVC, and so are the embeddings of all models and those made elsewhere."""
-    return re.sub(r"^(reid/\w+|extensions|results/embeddings|embeddings/elsewhere)/.*", r"\1", path)
+    """Code is declared by the package to DVC, and so are the embeddings of all models."""
+    return re.sub(r"^(reid/\w+|extensions|results/embeddings)/.*", r"\1", path)
 
 
 def test_a_stage_has_its_rules_inputs(stages, files, rules):
@@ -136,7 +144,18 @@ def test_a_stage_has_its_rules_inputs(stages, files, rules):
         if name.startswith("train@"):  # DVC cannot choose: all that train.splits and validation may name
             inputs |= {f"data/{kind}" for kind in TRAINABLE}
         declared -= {"extensions"} - inputs  # there may be none
+        declared -= {f"{RECORDS}/{record}.json" for record in ("download", "weights", "external_models")}
         assert declared == inputs | {f"workflow/rules/{rule_file.name}"}, f"{name}: correct its deps in dvc.yaml"
+
+
+def test_what_lies_outside_is_an_input_in_both_engines(stages, workflow):
+    parts = {"download": "download", "weights": "weights", "external": "external_models"}
+    for name, stage in stages.items():
+        rule = name.partition("@")[0]
+        records = {dep.def_path for dep in stage.deps if dep.def_path.startswith(f"{RECORDS}/")}
+        assert records == ({f"{RECORDS}/{parts[rule]}.json"} if rule in parts else set()), name
+    for name, body in rule_bodies().items():
+        assert re.findall(r"outside\.(download|weights|external),", body) == ([name] if name in parts else [])
 
 
 def test_what_extensions_may_change_depends_on_them_in_both_engines(stages, workflow):

@@ -135,12 +135,14 @@ def test_program_takes_files_and_folders_and_says_the_same_as_json(tmp_path, que
         (("a.parquet", "c.parquet"), "c.parquet: there is no such file"),
         (("a.parquet", "b", "--split", "test"), "b/queries/test.parquet: is missing"),
         (("a.parquet", "params.yaml"), "params.yaml: is not a table of scored queries"),
-        (("a.parquet", "a.parquet", "--show", "-1"), "--show -1"),
         (("a.parquet", "my-experiment"), "my-experiment: is no file, folder, Git revision"),
     ):
         done = run(tmp_path, *words)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
         assert done.stdout == "" and done.stderr.count("error:") == 1
+    done = run(tmp_path, "a.parquet", "a.parquet", "--show", "-1")
+    message = "error: argument --show: -1 is not a whole number from 0 to 1,000,000 (see --help)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
 def test_git_revisions_and_dvc_experiments(tmp_path, monkeypatch, queries):

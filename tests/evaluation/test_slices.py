@@ -13,7 +13,7 @@ import yaml
 from builders import ROOT, scored
 from reid.core.errors import ReidError
 from reid.core.tables import values
-from reid.evaluation.intervals import action_codes, resample, tail
+from reid.evaluation.intervals import Resamples, action_codes, tail
 from reid.evaluation.matches import scored_rows
 from reid.evaluation.queries import query_table, read_queries, write_queries
 from reid.evaluation.slices import HEIGHTS, divide, slice_scores
@@ -73,7 +73,7 @@ def test_the_table_of_queries_equals_a_plain_loop(tmp_path, seed):
 def test_slices_add_up_to_the_whole_and_equal_plain_loops(tmp_path, seed):
     queries = scored.make_queries(tmp_path, seed)
     code, actions = action_codes(values(queries, "action_idx"))
-    weights = resample(actions, 200, 1)
+    weights = Resamples(actions, 200, 1)
     rows = slice_scores(queries, code, weights)
     kinds = {row["slice"] for row in rows}
     assert kinds == {"class", "jersey", "height", "resolution ratio", "gallery size", "championship", "positives"}
@@ -95,8 +95,9 @@ def test_slices_add_up_to_the_whole_and_equal_plain_loops(tmp_path, seed):
             [sum(q["AP"] for q in chosen if q["action_idx"] == a), sum(q["action_idx"] == a for q in chosen)]
             for a in range(actions)
         ]
+        (drawn,) = weights
         out = tail(sum(count > 0 for _, count in totals))
-        means = [total / count for total, count in (weights @ np.array(totals)).tolist() if count]
+        means = [total / count for total, count in (drawn @ np.array(totals)).tolist() if count]
         assert [scores[name]["low"], scores[name]["high"]] == pytest.approx(
             np.quantile(means, [out, 1 - out]), abs=1e-6
         )
@@ -133,9 +134,11 @@ def test_a_written_table_reads_back_and_anything_else_is_refused(tmp_path):
     pq.write_table(queries, tmp_path / "bare.parquet")  # without the split
     write_queries(tmp_path / "few.parquet", queries.drop_columns(["AP"]), "valid", False)
     write_queries(tmp_path / "none.parquet", queries.slice(0, 0), "valid", False)
-    for name in ("text", "bare", "few", "none", "missing"):
+    for name in ("text", "bare", "few", "none"):
         with pytest.raises(ReidError, match=rf"{name}: is not a table of scored queries.*evaluate\.py"):
             read_queries(tmp_path / f"{name}.parquet", name)
+    with pytest.raises(ReidError, match=r"missing\.parquet: there is no such file; make it with .*evaluate\.py"):
+        read_queries(tmp_path / "missing.parquet", "missing")
 
 
 @pytest.fixture

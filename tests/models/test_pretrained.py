@@ -1,6 +1,10 @@
 """Pretrained weights: which arrays fit, from files and by name, and what is refused."""
 
+import argparse
 import pickle
+import re
+import subprocess
+import sys
 import urllib.error
 from pathlib import Path
 
@@ -10,7 +14,9 @@ import safetensors.torch
 import torch
 import torchvision
 
+from builders import ROOT
 from builders.model import NETWORK, model
+from builders.whole import MINIMAL
 from reid.core.errors import ReidError
 from reid.core.files import sha256
 from reid.models.checkpoint import load, save, set_arrays
@@ -129,11 +135,79 @@ def test_what_matched_and_what_did_not_is_told(tmp_path, small_state):
     assert set(match.missing) == {"backbone.conv1.1.bias", "backbone.stage2.0.branch1.0.weight"}
     left = dict(match.left_out)
     assert set(left) == {"fc.weight", "fc.bias", "more", "stage2.0.branch1.0.weight"}
-    assert left["fc.weight"] == "classifier" and "[3, 5] instead of [24, 1, 3, 3]" in left["stage2.0.branch1.0.weight"]
+    assert (
+        left["fc.weight"] == "classifier"
+        and "has the shape [3, 5] instead of [24, 1, 3, 3]" in left["stage2.0.branch1.0.weight"]
+    )
     parameters = dict(Embedder(params_of().network, (32, 16)).backbone.named_parameters())
     lost = parameters["conv1.1.bias"].numel() + parameters["stage2.0.branch1.0.weight"].numel()
     assert match.share == pytest.approx(1 - lost / sum(p.numel() for p in parameters.values()))
     assert about == {"file": "w.pth", "sha256": sha256(tmp_path / "w.pth")}
+
+
+@pytest.mark.parametrize(
+    "of, into, name, shapes",
+    [
+        ("resnet50", "resnet18", "layer1.0.conv1.weight", "[64, 64, 1, 1] instead of [64, 64, 3, 3]"),
+        ("shufflenet_v2_x1_0", SMALL, "stage2.0.branch1.2.weight", "[58, 24, 1, 1] instead of [24, 24, 1, 1]"),
+    ],
+)
+def test_weights_of_another_width_are_refused_with_both_shapes(tmp_path, of, into, name, shapes):
+    torch.save(torchvision_state(of), tmp_path / "w.pth")
+    line = re.escape(f"first {name} has the shape {shapes}")
+    with pytest.raises(ReidError, match=rf"w\.pth is not of {into}: .*{line}$") as caught:
+        build(into, weights=tmp_path / "w.pth")
+    assert "is not in it" not in str(caught.value)
+
+
+def _nan(value):
+    value[0] = torch.nan
+    return value
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (_nan, "holds NaN"),
+        (lambda value: value / 0, "holds (NaN|infinite numbers)"),
+        (lambda value: value > 0, "holds truth values instead of floating numbers"),
+        (lambda value: value.to(torch.complex64), "holds complex numbers instead of floating numbers"),
+        (lambda value: value.int(), "holds whole numbers instead of floating numbers"),
+        (lambda value: value.double() * 1e300, "holds numbers beyond the range of float32"),
+        (lambda value: value[:0], r"has the shape \[0, .*\], which holds no number"),
+        (lambda value: value[:1].expand(10**9, *value.shape[1:]), r"has the shape \[1000000000, .*for which the file"),
+        (lambda value: value.to_sparse(), "is a sparse array"),
+    ],
+)
+def test_array_of_other_numbers_is_refused_by_its_name(tmp_path, small_state, change, words):
+    name = "stage2.0.branch1.2.weight"
+    torch.save({**small_state, name: change(small_state[name].clone())}, tmp_path / "w.pth")
+    with pytest.raises(ReidError, match=rf"^network\.weights: .*w\.pth: {re.escape(name)} {words}"):
+        build(weights=tmp_path / "w.pth")
+
+
+def test_arrays_that_are_not_taken_may_hold_anything(tmp_path, small_state):
+    state = {**small_state, "fc.weight": torch.full((7, 1024), torch.nan), "mask": torch.tensor([True])}
+    torch.save(state, tmp_path / "w.pth")
+    assert find_init(params_of(weights=tmp_path / "w.pth"))[0].share == 1
+
+
+@pytest.mark.parametrize("name", ["w.bin", "w.ckpt", "w.pth.tar-60", "with spaces", "weights"])
+def test_weights_in_the_home_folder_or_here_are_found_whatever_their_name(tmp_path, monkeypatch, small_state, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": small_state, "args": argparse.Namespace(lr=0.1), "cmc": np.zeros(3)}, name)
+    for weights in (f"~/{name}", f"./{name}", name):
+        match, about = find_init(params_of(weights=weights))
+        assert match.share == 1 and about["file"] == name
+
+
+@pytest.mark.parametrize("name", ["w.bin", "w.ckpt", "w.onnx", "./w", "models/w", "~/w"])
+def test_missing_file_of_weights_is_called_missing(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ReidError, match=r"^network\.weights: .*w[a-z.]*: there is no such file$"):
+        find_init(params_of(weights=name))
 
 
 def test_enough_must_match(tmp_path):
@@ -220,9 +294,32 @@ def test_init_is_read_as_it_was_written_and_from_scratch_it_is_empty(tmp_path, s
     write_init(tmp_path / "none.safetensors", None, {"name": None})
     assert read_init(tmp_path / "none.safetensors") == {}
     safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
-    for name in ("other.safetensors", "missing.safetensors", "w.pth"):
-        with pytest.raises(ReidError, match=f"{name}: holds no weights to start from"):
+    for name, words in (
+        ("other.safetensors", "holds no weights to start from, but other arrays"),
+        ("missing.safetensors", "there is no such file"),
+        ("w.pth", "is a zip archive .*, not a safetensors file"),
+    ):
+        with pytest.raises(ReidError, match=rf"{name}: {words}; make it with scripts/weights\.py$"):
             read_init(tmp_path / name)
+
+
+def test_init_that_is_not_what_was_written_is_refused(tmp_path, small_state):
+    path = tmp_path / "init.safetensors"
+    torch.save(small_state, tmp_path / "w.pth")
+    write_init(path, *find_init(params_of(weights=tmp_path / "w.pth")))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ReidError, match=r"init\.safetensors: is not what was written"):
+        read_init(path)
+
+
+@pytest.mark.parametrize("value, words", [(torch.nan, "NaN"), (torch.inf, "infinite numbers")])
+def test_init_of_no_numbers_is_refused_by_the_name_of_the_array(tmp_path, value, words):
+    arrays = {"backbone.a": torch.zeros(2), "backbone.b": torch.tensor([1.0, value])}
+    safetensors.torch.save_file(arrays, tmp_path / "init.safetensors", {"init": "{}"})
+    with pytest.raises(ReidError, match=rf"init\.safetensors: backbone\.b holds {words}"):
+        read_init(tmp_path / "init.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -320,6 +417,15 @@ def test_weights_that_cannot_be_fetched_give_one_error_that_says_what_to_do(hub,
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><html></html>", b"", b"PK\x03\x04", b"\x80\x02garbage"])
+def test_bad_file_in_the_cache_of_weights_by_name_is_called_what_it_is(hub, content):
+    file = hub / torchvision.models.ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
+    file.write_bytes(content)
+    with pytest.raises(ReidError, match=rf"^network\.weights: {file}: is ") as caught:
+        build(SMALL, weights="IMAGENET1K_V1")
+    assert "weights_only" not in str(caught.value)
+
+
 def test_weights_by_name_are_taken_from_where_the_error_says_to_put_them(hub, small_state):
     file = torchvision.models.ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
     torch.save(small_state, hub / file)
@@ -340,3 +446,12 @@ def test_weights_of_densenet_are_read_under_the_old_names_of_torchvisions_file(h
     torch.save(old, hub / torchvision.models.DenseNet121_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1])
     own = build("densenet121", (64, 32), weights="IMAGENET1K_V1").backbone.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in own.items())
+
+
+def test_program_says_in_one_line_why_there_are_no_weights(tmp_path):
+    text = MINIMAL.replace("{backbone: resnet18}", "{backbone: resnet18, weights: none.pth}")
+    (tmp_path / "params.yaml").write_text(text)
+    call = [sys.executable, ROOT / "scripts/weights.py", "--model", "one", "--out", "out.safetensors"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: network.weights: none.pth: there is no such file\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

@@ -173,6 +173,24 @@ def test_what_does_not_go_together_is_refused_by_name(content, name):
     fails(content, f"models.two.{line}", problems=1)
 
 
+@pytest.mark.parametrize(
+    "sampler, images",
+    [
+        ({"kind": "identity", "identities": 10_000, "instances": 11}, 110_000),
+        ({"kind": "actions", "actions": 101, "identities": 100, "instances": 10}, 101_000),
+        ({"kind": "actions", "actions": 1000, "identities": 101}, 101_000),
+        ({"kind": "actions", "actions": 10_000, "identities": 10_000, "instances": 1000}, 10**11),
+    ],
+)
+def test_batch_has_bounds(content, sampler, images):
+    line = f"models.one.sampler: asks for {images:,} images a batch; 100,000 are the most"
+    fails(changed(content, "models.one.sampler", sampler), line, problems=1)
+    sampler["identities"] = 2
+    check_params(
+        changed(content, "models.one.sampler", {**sampler, "actions": 5} if "actions" in sampler else sampler)
+    )
+
+
 @pytest.mark.parametrize("negatives", ["batch", "action"])
 def test_one_action_a_batch(content, negatives):
     """In a batch of one action everybody else is of that action."""

@@ -7,7 +7,7 @@ import yaml
 
 from builders import ROOT
 from reid.core.errors import ReidError
-from reid.params.reading import read_params
+from reid.params.reading import read_content, read_params
 from reid.params.rewriting import write_section
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -213,6 +213,28 @@ def test_value_that_leans_on_another_is_left_as_it_is(tmp_path):
 def test_value_that_another_leans_on_is_left_as_it_is(tmp_path):
     path = with_section(tmp_path, BLOCK.replace("neighbours: 2", "neighbours: &two 2").replace("k1: 3", "k1: *two"))
     refused(path, steps(query_expansion=None, reranking={"k1": 2, "lambda": 0.5}))
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_byte_order_mark_stays(tmp_path, ends):
+    path = with_section(tmp_path, BLOCK)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(f"\ufeff{text}", encoding="utf-8", newline=ends)
+    section = {**WHOLE, "metric": "euclidean"}
+    write_section(path, "distances", section)
+    wanted = text.replace("metric:   cosine", "metric:   euclidean").replace("\n", ends)
+    assert path.read_bytes() == f"\ufeff{wanted}".encode()
+    assert read_content(path)["distances"] == section
+
+
+def test_section_beside_models_that_are_merged(tmp_path):
+    path = with_section(tmp_path, BLOCK)
+    text = path.read_text(encoding="utf-8")
+    name = next(iter(content_of(path)["models"]))
+    text = text.replace(f"  {name}:\n", f"  {name}: &first\n").replace("\nembed:", "\n  second: {<<: *first}\nembed:")
+    path.write_text(text, encoding="utf-8")
+    write_section(path, "distances", {**WHOLE, "metric": "euclidean"})
+    assert path.read_text(encoding="utf-8") == text.replace("metric:   cosine", "metric:   euclidean")
 
 
 def test_parameter_file_in_another_form_is_left_as_it_is(tmp_path):

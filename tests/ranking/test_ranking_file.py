@@ -141,34 +141,37 @@ BROKEN = {
     "negative box": (changed(q5=[9, -1]), ["query 5: there is no gallery box -1"]),
     "bool": ('{"0": [2, true, 7, 4], "1": [6, 10, 0], "2": [7, 4, 1, 2], "5": [9]}', ["query 0: true is not an"]),
     "float": (changed(q5=[9.0]), ["query 5: 9.0 is not an integer"]),
-    "not a number": (changed(q5=[float("nan")]), ["query 5: NaN is not an integer"]),
+    "not a number": (changed(q5=[float("nan")]), ["NaN is not a finite number"]),
     "box beyond all integers": (changed(q5=[9, 10**30]), [f"query 5: there is no gallery box {10**30}"]),
     "string": (changed(q5=["9"]), ['query 5: "9" is not an integer']),
     "null in a list": (changed(q5=[9, None]), ["query 5: null is not an integer"]),
     "list in a list": (changed(q5=[[9]]), ["query 5: [9] is not an integer"]),
-    "number for a list": (changed(q5=9), ["query 5: has a int where a list"]),
-    "object for a list": (changed(q5={"9": 1}), ["query 5: has a dict where a list"]),
-    "null for a list": ('{"0": [2, 1, 7, 4], "1": [6, 10, 0], "2": [7, 4, 1, 2], "5": null}', ["query 5: has a None"]),
-    "string for a list": (changed(q5="9"), ["query 5: has a str where a list"]),
+    "number for a list": (changed(q5=9), ["query 5: has a number where a list"]),
+    "object for a list": (changed(q5={"9": 1}), ["query 5: has an object where a list"]),
+    "null for a list": (
+        '{"0": [2, 1, 7, 4], "1": [6, 10, 0], "2": [7, 4, 1, 2], "5": null}',
+        ["query 5: has null where a list"],
+    ),
+    "string for a list": (changed(q5="9"), ["query 5: has a text where a list"]),
     "key with leading zero": (
         {**changed(q1=None), "01": GOOD["1"]},
         ["query 1: is missing", "query 01: there is no such query"],
     ),
     "key with a point": (
         {**changed(q1=None), "1.0": GOOD["1"]},
-        ["query 1: is missing", "query 1.0: there is no such query"],
+        ["query 1: is missing", 'query "1.0": there is no such query'],
     ),
     "key with a space": (
         {**changed(q1=None), " 1": GOOD["1"]},
-        ["query 1: is missing", "query  1: there is no such query"],
+        ["query 1: is missing", 'query " 1": there is no such query'],
     ),
-    "key twice": (json.dumps(GOOD)[:-1] + ', "5": [9]}', ["query 5 stands twice"]),
+    "key twice": (json.dumps(GOOD)[:-1] + ', "5": [9]}', ['the key "5" stands twice']),
     "list for the object": ([[2, 1]], ["must hold one JSON object", "not a list"]),
-    "number for the object": ("3", ["must hold one JSON object", "not a int"]),
+    "number for the object": ("3", ["must hold one JSON object", "not a number"]),
     "not JSON": ("{'0': [1]}", ["is not valid JSON"]),
     "cut short": (json.dumps(GOOD)[:-8], ["is not valid JSON"]),
     "empty": ("", ["is not valid JSON"]),
-    "nested without end": ("[" * 100_000, ["must hold one JSON object"]),
+    "nested without end": ("[" * 100_000, ["is nested too deeply"]),
 }
 TAKEN_BY_THE_OFFICIAL = {  # silently
     "query of nowhere",
@@ -185,7 +188,7 @@ def test_broken_ranking_is_refused_with_file_query_and_reason(tmp_path, kind):
     assert str(path) in str(caught.value)
     for reason in reasons:
         assert reason in str(caught.value)
-    if kind not in ("key twice", "list for the object", "number for the object") and "JSON" not in reasons[0]:
+    if reasons[0].startswith("query"):
         assert f"{len(reasons)} problem" in str(caught.value)
 
 
@@ -223,11 +226,11 @@ def test_random_changes_that_the_official_evaluator_refuses_are_refused(tmp_path
             official_scores(tmp_path, path)
         except (ValueError, KeyError):
             refused += 1
-            assert problems(ranking, BOXES)
+            assert list(problems(ranking, BOXES))
             with pytest.raises(ReidError):
                 check_ranking(read_ranking(path), BOXES, path)
         else:
-            assert problems(ranking, BOXES) == []
+            assert list(problems(ranking, BOXES)) == []
             assert ranking_of(check_ranking(read_ranking(path), BOXES, path)) == ranking
     assert 30 < refused < 130
 
@@ -284,10 +287,10 @@ def test_query_without_a_gallery_has_no_ranking():
 
 
 def test_missing_ranking_is_one_clear_error(tmp_path):
-    with pytest.raises(ReidError, match=r"none\.json: cannot be read"):
+    with pytest.raises(ReidError, match=r"none\.json: there is no such file"):
         read_ranking(tmp_path / "none.json")
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(ReidError, match=r"bytes\.json: is not valid JSON"):
+    with pytest.raises(ReidError, match=r"bytes\.json: is not UTF-8 text"):
         read_ranking(tmp_path / "bytes.json")
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import unicodedata
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders.split import png
-from reid.core.errors import ReidError
-from reid.raw.archive import image_size, member_name, open_zip, pack, read_member
+from reid.raw.archive import image_size, pack, read_member
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -89,69 +88,6 @@ def test_failed_packing_keeps_the_old_zip(tmp_path):
     with pytest.raises(RuntimeError, match="the source is gone"):
         pack(path, members())
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["one.zip"]
-
-
-# ---- opening
-
-
-@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04" + bytes(100)])
-def test_what_is_no_zip_is_refused(tmp_path, content):
-    path = tmp_path / "a.zip"
-    path.write_bytes(content)
-    with pytest.raises(ReidError, match="a.zip: is not a complete zip .*fetch it again"):
-        open_zip(path)
-
-
-def test_every_cut_is_refused(tmp_path):
-    one_member(tmp_path / "whole.zip", bytes(range(256)))
-    whole, path = (tmp_path / "whole.zip").read_bytes(), tmp_path / "a.zip"
-    for size in range(0, len(whole), 7):
-        path.write_bytes(whole[:size])
-        with pytest.raises(ReidError, match="a.zip: is not a complete zip"):
-            open_zip(path)
-
-
-def test_missing_zip_is_named(tmp_path):
-    with pytest.raises(ReidError, match="none.zip: there is no such file"):
-        open_zip(tmp_path / "none.zip")
-
-
-# ---- names
-
-
-@pytest.mark.parametrize(
-    "raw, name",
-    [
-        ("Atlético Łódź".encode(), "Atlético Łódź"),  # UTF-8 that does not say so
-        ("Atle\u0301tico".encode(), "Atlético"),  # as macOS writes it
-        ("Atlético".encode("cp437"), "Atlético"),  # really code page 437
-        (b"plain 0 - 1", "plain 0 - 1"),
-    ],
-)
-def test_name_without_the_utf8_flag(tmp_path, raw, name):
-    path, placeholder = tmp_path / "a.zip", b"#" * len(raw)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(placeholder.decode(), b"")
-    path.write_bytes(path.read_bytes().replace(placeholder, raw))
-    with zipfile.ZipFile(path) as archive:
-        assert member_name(archive.infolist()[0]) == name
-
-
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
-@pytest.mark.parametrize("name", ["Atlético", "Malmö", "日本", "plain"])
-def test_name_with_the_utf8_flag_is_composed(tmp_path, name, form):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr(unicodedata.normalize(form, name), b"")
-    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        assert member_name(archive.infolist()[0]) == unicodedata.normalize("NFC", name)
-
-
-def test_flagged_name_is_not_decoded_twice(tmp_path):
-    name = "é".encode().decode("cp437")  # what a name without the flag would be mistaken for
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr(name, b"")
-    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        assert member_name(archive.infolist()[0]) == name
 
 
 # ---- reading by offset
@@ -239,8 +175,45 @@ def test_damage_names_the_crc(tmp_path):
 @pytest.mark.parametrize("change", [{"crc": 0}, {"size": 6}, {"size": 8}, {"packed": 5}])
 def test_directory_that_says_something_else_is_found(tmp_path, method, change):
     info = one_member(tmp_path / "a.zip", b"content", method)
-    with descriptor(tmp_path / "a.zip") as file, pytest.raises(ValueError, match="CRC|does not unpack"):
+    words = "CRC|does not unpack|the zip is damaged"
+    with descriptor(tmp_path / "a.zip") as file, pytest.raises(ValueError, match=words):
         read_member(file, **where(info, **change))
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000, 900_000])
+def test_stream_that_unpacks_to_more_than_is_said_is_not_followed(tmp_path, size):
+    """100 MB of zeros in a few kilobytes, under a directory that says less."""
+    content = bytes(100_000_000)
+    info = one_member(tmp_path / "a.zip", content, zipfile.ZIP_DEFLATED)
+    tracemalloc.start()
+    with descriptor(tmp_path / "a.zip") as file, pytest.raises(ValueError, match="does not unpack|the zip is damaged"):
+        read_member(file, **where(info, size=size))
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_stream_that_ends_early_is_found_though_its_bytes_are_right(tmp_path):
+    content = np.random.default_rng(1).bytes(5000)
+    info = one_member(tmp_path / "a.zip", content, zipfile.ZIP_DEFLATED)
+    with descriptor(tmp_path / "a.zip") as file, pytest.raises(ValueError, match="does not unpack|CRC"):
+        read_member(file, **where(info, packed=info.compress_size - 1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_member_over_the_limit_is_not_read(tmp_path, method):
+    info = one_member(tmp_path / "a.zip", bytes(1001), method)
+    with descriptor(tmp_path / "a.zip") as file:
+        with pytest.raises(ValueError, match="said to unpack to 1,001 bytes, and 1,000 is the most"):
+            read_member(file, **where(info), limit=1000)
+        assert read_member(file, **where(info), limit=1001) == bytes(1001)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("number", ["packed", "size"])
+def test_terabyte_is_refused_before_memory_is_taken(tmp_path, method, number):
+    info = one_member(tmp_path / "a.zip", b"content", method)
+    with descriptor(tmp_path / "a.zip") as file, pytest.raises(ValueError, match="is the most|the zip is damaged"):
+        read_member(file, **where(info, **{number: 1 << 40}))
 
 
 def test_wrong_offset_asks_whether_the_zip_has_changed(tmp_path):
@@ -265,7 +238,10 @@ def test_truncated_file_is_found(tmp_path, method):
 
 def test_unknown_method_is_named(tmp_path):
     info = one_member(tmp_path / "a.zip", b"content", zipfile.ZIP_BZIP2)
-    with descriptor(tmp_path / "a.zip") as file, pytest.raises(ValueError, match="compression method 12 is not known"):
+    with (
+        descriptor(tmp_path / "a.zip") as file,
+        pytest.raises(ValueError, match="compression method 12, which is not known"),
+    ):
         read_member(file, **where(info))
 
 
@@ -288,9 +264,18 @@ def test_image_size_is_height_and_width(mode, height, width):
     assert image_size(content) == image_size(content[:24]) == (height, width)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0" + bytes(40), b"\x89PNG\r\n\x1a\n", bytes(24)])
-def test_image_size_of_no_png(content):
-    with pytest.raises(ValueError, match="no PNG"):
+@pytest.mark.parametrize(
+    "content, what",
+    [
+        (b"", "it is empty"),
+        (b"\xff\xd8\xff\xe0" + bytes(40), "it is a JPEG image"),
+        (b"\x89PNG\r\n\x1a\n", "the beginning of one"),
+        (bytes(24), "it is zeros"),
+        (b"version https://git-lfs.github.com/spec/v1", "it is a Git LFS pointer"),
+    ],
+)
+def test_image_size_of_no_png_says_what_it_is(content, what):
+    with pytest.raises(ValueError, match=f"it is no PNG image.*{what}"):
         image_size(content)
 
 

@@ -199,10 +199,13 @@ def test_what_does_not_go_together_is_one_clear_error(split, tmp_path):
     (tmp_path / "list.json").write_text("[]")
     for given, message in (
         ({"metrics": other}, "q.parquet: is of valid, but .*m.json is of test"),
-        ({"metrics": old}, "old.json: has no scores with intervals .'interval' is missing.*scripts/evaluate.py"),
-        ({"metrics": tmp_path / "list.json"}, "list.json: has no scores with intervals"),
+        ({"metrics": old}, "old.json: has no scores with intervals .actions is missing.*scripts/evaluate.py"),
+        ({"metrics": tmp_path / "list.json"}, r"list.json: has no scores with intervals .it: \[\] is not an object"),
         ({"cmc": plain}, "plain.csv: is not the table expected .it has no column share.*scripts/evaluate.py"),
-        ({"slices": tmp_path / "none.csv"}, "none.csv: cannot be read .*scripts/evaluate.py --slices"),
+        (
+            {"slices": tmp_path / "none.csv"},
+            "none.csv: there is no such file; make it with scripts/evaluate.py --slices",
+        ),
         ({"thumbnails": tmp_path / "t.npy"}, "rows and its index"),
         ({"distances": distances}, "q.parquet: are not the scores of .*d.parquet"),
         ({"queries": args["index"]}, "is not a table of scored queries"),
@@ -277,7 +280,10 @@ def test_what_is_no_training_is_one_clear_error(tmp_path):
     for given, message in (
         ({"loss": args["valid"]}, "valid.tsv: is not the table expected .it has no column loss"),
         ({"loss": tmp_path / "bad.tsv"}, "bad.tsv: is not the table expected .*much"),
-        ({"summary": tmp_path / "bad.json"}, "bad.json: is not the summary of a training .'flops'.*scripts/train.py"),
+        (
+            {"summary": tmp_path / "bad.json"},
+            "bad.json: is not the summary of a training .flops is missing.*scripts/train.py",
+        ),
     ):
         with pytest.raises(ReidError, match=message):
             program("curves").main(Namespace(**args | given))

@@ -1,5 +1,7 @@
 """Embedding files: our own, and those made elsewhere, in each form, against the same rows by hand."""
 
+import os
+import re
 import subprocess
 import sys
 
@@ -16,29 +18,100 @@ from reid.retrieval.embeddings import read_embeddings, read_external, write_embe
 # ---- our own
 
 
-@pytest.mark.parametrize(
-    "content, words",
-    [
-        (np.zeros((4, 3), np.float32), "float32 5 x D.*not float32 4 x 3"),
-        (np.zeros((5, 3), np.float64), "float32 5 x D.*not float64 5 x 3"),
-        (np.zeros(5, np.float32), "float32 5 x D.*not float32 5"),
-        (np.full((5, 3), np.nan, np.float32), "not finite"),
-        (np.array([[0, np.inf]] * 5, np.float32), "not finite"),
-        (np.array([{}] * 5, object), "not an array of embeddings"),
-    ],
-)
-def test_embeddings_of_another_kind_are_refused_by_name(tmp_path, content, words):
+# forms that are no embeddings of seven boxes, for every door that takes them
+SEVEN = np.random.default_rng(5).normal(size=(7, 4))
+OTHER_FORMS = [
+    (SEVEN[:-1], "has 6 rows, but the index has 7"),
+    (np.vstack([SEVEN, SEVEN[:1]]), "has 8 rows, but the index has 7"),
+    (SEVEN.astype(np.int32), "must be float16, float32 or float64, 7 x D, not int32 7 x 4"),
+    (SEVEN > 0, "must be float16, float32 or float64, 7 x D, not bool 7 x 4"),
+    (SEVEN.astype(np.longdouble), "must be float16, float32 or float64"),
+    (SEVEN.astype(np.complex64), "must be float16, float32 or float64"),
+    (SEVEN[:, :0], "not float64 7 x 0"),
+    (SEVEN[:0], "has 0 rows, but the index has 7"),
+    (SEVEN[:, 0], "not float64 7"),
+    (SEVEN[:, None], "not float64 7 x 1 x 4"),
+    (np.float64(3), "it has 0 dimensions"),
+    (np.zeros((7, 70_000), np.float16), "has embeddings of 70,000 values, and 65,536 is the most"),
+    (np.array([{}] * 7, object), "is not an array of embeddings (it holds Python objects, not numbers)"),
+    (np.zeros(7, [("a", "f4"), ("b", "f4")]), "is not an array of embeddings (it holds records of several fields"),
+    (np.array([["a"]] * 7), "is not an array of embeddings (it holds values of type <U1"),
+    (np.zeros((7, 1), "M8[s]"), "is not an array of embeddings (it holds values of type datetime64"),
+]
+NO_ARRAY = r"e\.npy: is not an array of embeddings \(it.*\); make it with scripts/embed\.py"
+KINDS, ORDERS = ("<f2", ">f2", "<f4", ">f4", "<f8", ">f8"), ("C", "F")
+
+
+@pytest.mark.parametrize("content, words", OTHER_FORMS)
+def test_embeddings_of_another_form_are_refused_by_name(tmp_path, content, words):
     np.save(tmp_path / "e.npy", content, allow_pickle=True)
-    with pytest.raises(ReidError, match=rf"e\.npy: .*{words}"):
-        read_embeddings(tmp_path / "e.npy", 5)
+    with pytest.raises(ReidError, match=rf"e\.npy: .*{re.escape(words)}"):
+        read_embeddings(tmp_path / "e.npy", 7)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 a zip cut short", b"\x93NUMPY\x01\x00", b"text"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("order", ORDERS)
+def test_embeddings_of_any_float_type_are_read(tmp_path, kind, order):
+    rows = SEVEN.astype(np.float16)  # the same in all types
+    np.save(tmp_path / "e.npy", np.asarray(rows, kind, order=order))
+    embeddings = read_embeddings(tmp_path / "e.npy", 7)
+    assert embeddings.dtype == np.float32 and embeddings.dtype.isnative and embeddings.flags.c_contiguous
+    assert np.array_equal(embeddings, rows)
+
+
+@pytest.mark.parametrize(
+    "value, reason", [(np.nan, "not finite"), (-np.inf, "not finite"), (np.inf, "not finite"), (1e39, "too large")]
+)
+def test_embedding_that_is_no_finite_float32_is_refused_with_its_row(tmp_path, value, reason):
+    rows = SEVEN.copy()
+    rows[4, 1] = value
+    np.save(tmp_path / "e.npy", rows)
+    with pytest.raises(ReidError, match=f"the embedding of row 4 holds a value that is {reason}"):
+        read_embeddings(tmp_path / "e.npy", 7)
+    rows[5:] = value
+    np.save(tmp_path / "e.npy", rows)
+    with pytest.raises(ReidError, match=f"the embedding of row 4 and 2 more holds a value that is {reason}"):
+        read_embeddings(tmp_path / "e.npy", 7)
+
+
+def test_large_embeddings_whose_sum_is_no_number_are_read(tmp_path):
+    rows = np.full((7, 4), 3e38, np.float32)
+    np.save(tmp_path / "e.npy", rows)
+    assert np.array_equal(read_embeddings(tmp_path / "e.npy", 7), rows)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip cut short", b"\x93NUMPY\x01\x00", b"text", b"<html>"])
 def test_file_that_is_no_array_is_refused_by_name(tmp_path, content):
-    if content is not None:
-        (tmp_path / "e.npy").write_bytes(content)
-    with pytest.raises(ReidError, match=r"e\.npy: is not an array of embeddings.*scripts/embed\.py"):
+    (tmp_path / "e.npy").write_bytes(content)
+    with pytest.raises(ReidError, match=NO_ARRAY):
         read_embeddings(tmp_path / "e.npy", 5)
+
+
+def test_what_is_no_file_is_refused_by_name(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name, problem in {"none": "there is no such file", ".": "is a directory", "pipe": "is a named pipe"}.items():
+        with pytest.raises(ReidError, match=rf"{name}: {problem}.*; make it with scripts/embed\.py"):
+            read_embeddings(tmp_path / name, 5)
+
+
+def test_header_that_promises_more_or_less_than_the_file_holds_is_refused(tmp_path):
+    np.save(tmp_path / "e.npy", SEVEN)
+    for change in (-1, 1, -200):
+        np.save(tmp_path / "e.npy", SEVEN)
+        os.truncate(tmp_path / "e.npy", (tmp_path / "e.npy").stat().st_size + change)
+        with pytest.raises(ReidError, match="its header says float64 7 x 4, which is not what its"):
+            read_embeddings(tmp_path / "e.npy", 7)
+
+
+def test_written_embeddings_of_which_a_byte_has_changed_are_refused(tmp_path):
+    write_embeddings(tmp_path / "e.npy", SEVEN.astype(np.float32))
+    content = (tmp_path / "e.npy").read_bytes()
+    for place in [0, 127, 128, len(content) - 1, *np.random.default_rng(0).integers(0, len(content), 25).tolist()]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        (tmp_path / "e.npy").write_bytes(changed)
+        with pytest.raises(ReidError, match=r"e\.npy: is not what was written"):
+            read_embeddings(tmp_path / "e.npy", 7)
 
 
 def test_several_arrays_in_one_file_are_refused_by_name(tmp_path):
@@ -80,8 +153,8 @@ def read(folder, split="valid"):
     return read_external(folder, split, TABLE)
 
 
-@pytest.mark.parametrize("kind", ["<f2", "<f4", "<f8", ">f4"])
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("order", ORDERS)
 def test_array_of_any_float_type_is_read_in_its_own_order(tmp_path, kind, order):
     np.save(tmp_path / "valid.npy", np.asarray(ROWS, kind, order=order))
     embeddings = read(tmp_path)
@@ -141,28 +214,39 @@ def test_no_file_and_two_files_are_refused_by_what_was_looked_for(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])
-@pytest.mark.parametrize("content", [b"", b"text", b"PAR1 cut short", b"\x93NUMPY\x01\x00", None])
+@pytest.mark.parametrize("content", [b"", b"text", b"PAR1 cut short", b"\x93NUMPY\x01\x00", b"<html>"])
 def test_file_of_a_foreign_kind_is_refused_by_name(tmp_path, suffix, content):
     path = tmp_path / f"valid.{suffix}"
-    path.mkdir() if content is None else path.write_bytes(content)
+    path.write_bytes(content)
     message = refused(tmp_path, "is not an array of" if suffix == "npy" else "is not a table of")
     assert message.startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize(
-    "content, words",
-    [
-        (ROWS[:-1], "has 6 rows, but the index has 7"),
-        (np.vstack([ROWS, ROWS[:1]]), "has 8 rows, but the index has 7"),
-        (ROWS.astype(np.int32), "must be float16, float32 or float64, 7 x D, not int32 7 x 4"),
-        (ROWS.astype(np.longdouble), "must be float16, float32 or float64"),
-        (ROWS.astype(np.complex64), "must be float16, float32 or float64"),
-        (ROWS[:, :0], "not float64 7 x 0"),
-        (ROWS[:, 0], "not float64 7"),
-        (ROWS[:, None], "not float64 7 x 1 x 4"),
-        (np.array([{}] * 7, object), "is not an array of embeddings"),
-    ],
-)
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+def test_what_is_no_file_is_refused_by_what_it_is(tmp_path, suffix):
+    path = tmp_path / f"valid.{suffix}"
+    path.mkdir()
+    assert refused(tmp_path, "is a directory, not a file").startswith(f"{path}: ")
+    path.rmdir()
+    os.mkfifo(path)
+    refused(tmp_path, "is a named pipe, not a file")
+    path.unlink()
+    path.symlink_to("gone")
+    refused(tmp_path, "is a link to nothing, not a file")
+
+
+def test_index_that_holds_a_box_twice_is_refused(tmp_path):
+    write_table(tmp_path, columns())
+    with pytest.raises(ReidError, match="the index holds a box twice"):
+        read_external(tmp_path, "valid", pa.concat_tables([TABLE, TABLE.slice(0, 1)]))
+
+
+def test_table_of_too_wide_embeddings_is_refused(tmp_path):
+    write_table(tmp_path, columns(embedding=pa.array([np.zeros(70_000, np.float16)] * 7)))
+    refused(tmp_path, "has embeddings of 70,000 values, and 65,536 is the most")
+
+
+@pytest.mark.parametrize("content, words", OTHER_FORMS)
 def test_array_of_another_form_is_refused(tmp_path, content, words):
     np.save(tmp_path / "valid.npy", content, allow_pickle=True)
     assert refused(tmp_path, words).startswith(f"{tmp_path / 'valid.npy'}: ")

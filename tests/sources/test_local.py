@@ -2,14 +2,19 @@
 
 import errno
 import os
+import re
 import shutil
+import socket
 import zipfile
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
 from builders.split import content_of, digest, members_of, png, split_folder, split_zip
+from builders.zips import Part, write_parts
 from reid.core.errors import ReidError
+from reid.core.integrity import read_sums, sum_file
 from reid.sources.checks import check_zip
 from reid.sources.local import from_local
 
@@ -29,7 +34,8 @@ def test_local_zip_and_tree_hold_the_same(tmp_path, split, below):
     assert first["images"] == second["images"] and second["sha256"] == digest(b)
     assert first == {**check_zip(a, split), "source": "local"}
     assert second == {**check_zip(b, split), "source": "local"}
-    assert sorted(os.listdir(a.parent)) == ["a.zip", "b.zip"]
+    assert sorted(os.listdir(a.parent)) == [".a.zip.sums", ".b.zip.sums", "a.zip", "b.zip"]
+    assert read_sums(a) == sum_file(a) and read_sums(b) == sum_file(b)
 
 
 def test_zip_goes_before_folder_and_labels_beside_it_stay(tmp_path):
@@ -37,7 +43,7 @@ def test_zip_goes_before_folder_and_labels_beside_it_stay(tmp_path):
     split_zip(folder / "challenge.zip", "challenge", {f"challenge/{r}/0-0-1x1.png": PNG for r in ("query", "gallery")})
     (folder / "challenge_bbox_info.json").write_text("hidden")
     assert from_local("challenge", tmp_path / "out/c.zip", folder)["images"] == 2
-    assert os.listdir(tmp_path / "out") == ["c.zip"]
+    assert sorted(os.listdir(tmp_path / "out")) == [".c.zip.sums", "c.zip"]
 
 
 def test_tree_in_any_order_gives_the_same_bytes(tmp_path, monkeypatch):
@@ -124,7 +130,7 @@ def test_tree_errors(tmp_path):
     message = local_fails(tmp_path, folder, "correct download.sha256", pin="0" * 64)
     assert "packed from" in message and str(folder) in message
     (folder / "valid/query/9-9-20x10.png").symlink_to(tmp_path / "gone.png")
-    local_fails(tmp_path, folder, "9-9-20x10.png: cannot be read")
+    local_fails(tmp_path, folder, "9-9-20x10.png: is a link to nothing, not a file")
     (folder / "valid/query/9-9-20x10.png").unlink()
     shutil.rmtree(folder / "valid/gallery")
     local_fails(tmp_path, folder, "valid: holds no image for gallery")
@@ -147,6 +153,151 @@ def test_linked_tree_and_relative_and_home_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     one = from_local("valid", tmp_path / "out/1.zip", "in")
     assert from_local("valid", tmp_path / "out/2.zip", "~/in") == one
+
+
+# ---- what is no file, or not where it seems
+
+
+def special(kind, path):
+    """Make something at ``path`` that is no regular file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "a named pipe":
+        os.mkfifo(path)
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as server, chdir(path.parent):  # a socket's path is short
+            server.bind(path.name)
+    elif kind == "a directory":
+        path.mkdir()
+    else:
+        path.symlink_to("nowhere")
+
+
+SPECIAL = ("a named pipe", "a device", "a socket", "a directory", "a link to nothing")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SPECIAL if kind != "a directory"])
+@pytest.mark.parametrize(
+    "name", ["query/9-9-20x10.png", "bbox_info.json", "gallery/a/b/c/0/0-0-0-0-Main_referee-7-a-2x1.png"]
+)
+def test_special_file_in_a_tree_is_refused_and_never_read(tmp_path, kind, name):
+    folder = split_folder(tmp_path / "in")
+    (folder / "valid" / name).unlink(missing_ok=True)
+    special(kind, folder / "valid" / name)
+    local_fails(tmp_path, folder, f"{re.escape(name)}: is {kind}, not a file")
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_special_file_in_the_place_of_the_zip(tmp_path, kind):
+    """And the folder beside it is not taken in its stead."""
+    folder = split_folder(tmp_path / "in")
+    special(kind, folder / "valid.zip")
+    local_fails(tmp_path, folder, f"valid.zip: is {kind}, not a file")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SPECIAL if kind != "a directory"])
+def test_special_file_in_the_place_of_the_folder(tmp_path, kind):
+    (tmp_path / "in").mkdir()
+    special(kind, tmp_path / "in/valid")
+    local_fails(tmp_path, tmp_path / "in", f"in/valid: is {kind}, not a folder")
+    local_fails(tmp_path, tmp_path / "in/valid", f"in/valid: is {kind}, not a folder; correct download.path")
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_special_file_that_is_no_data_does_not_matter(tmp_path, kind):
+    folder = split_folder(tmp_path / "in")
+    special(kind, folder / "valid/query/notes")
+    assert from_local("valid", tmp_path / "out/v.zip", folder)["images"] == 10
+
+
+def test_folder_that_is_named_like_an_image_is_refused(tmp_path):
+    folder = split_folder(tmp_path / "in")
+    (folder / "valid/query/9-9-20x10.png").mkdir()
+    local_fails(tmp_path, folder, "a folder that is named like an image.: valid/query/9-9-20x10.png/")
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a file", "a folder"])
+def test_links_out_of_the_tree_are_followed_and_told(tmp_path, whole, caplog):
+    folder = split_folder(tmp_path / "in")
+    before = from_local("valid", tmp_path / "out/1.zip", folder)
+    moved = folder / "valid/query" if whole else next(folder.glob("valid/query/*/*/*/*/*.png"))
+    moved.rename(tmp_path / "elsewhere")
+    moved.symlink_to(tmp_path / "elsewhere")
+    (folder / "valid/notes.txt").symlink_to("/etc/hostname")  # is not packed
+    caplog.clear()
+    assert from_local("valid", tmp_path / "out/2.zip", folder) == before
+    assert f"1 of what is packed lies elsewhere, behind links: {moved} leads to {tmp_path}/elsewhere" in caplog.text
+
+
+def test_links_inside_the_tree_are_no_news(tmp_path, caplog):
+    folder = split_folder(tmp_path / "in")
+    (folder / "valid/query").rename(folder / "valid/.q")
+    (folder / "valid/query").symlink_to(".q")
+    assert from_local("valid", tmp_path / "out/v.zip", folder)["images"] == 10
+    assert "behind links" not in caplog.text and "hidden" in caplog.text
+
+
+def test_names_that_are_one_name_in_two_spellings_are_refused(tmp_path):
+    folder = split_folder(tmp_path / "in")
+    for letter in ("\u00e9", "e\u0301"):
+        (folder / f"valid/query/Atl{letter}tico").mkdir()
+    local_fails(tmp_path, folder, "spelt in another way; remove one of them")
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "challenge"])
+@pytest.mark.parametrize(
+    "end, reason", [(".jpg", "the name ends in .jpg, and .png is wanted"), (".png ", "the name ends in '.png '")]
+)
+def test_thumbnails_of_a_tree_that_cannot_be_used_are_an_error(tmp_path, split, end, reason):
+    folder = split_folder(tmp_path / "in", split)
+    for path in sorted(folder.rglob("*.png"))[:3]:
+        path.rename(path.with_name(path.stem + end))
+    local_fails(tmp_path, folder, rf"1 problem\n  - 3 files \({reason}", split)
+
+
+def test_hidden_thumbnails_of_a_tree_are_a_warning(tmp_path, caplog):
+    folder = split_folder(tmp_path / "in")
+    shutil.copytree(folder / "valid/query", folder / "valid/.query")
+    assert from_local("valid", tmp_path / "out/v.zip", folder)["images"] == 10
+    assert content_of(tmp_path / "out/v.zip") == members_of("valid")
+    assert "4 files (hidden, for a name in the path begins with a dot; not used): valid/.query/" in caplog.text
+
+
+# ---- bounds
+
+
+@pytest.mark.parametrize("name", ["query/9-9-20x10.png", "bbox_info.json"])
+@pytest.mark.parametrize("size", [60_000_000, 10**12])
+def test_huge_file_of_a_tree_is_refused_before_it_is_read(tmp_path, name, size):
+    folder = split_folder(tmp_path / "in")
+    (folder / "valid" / name).touch()
+    os.truncate(folder / "valid" / name, size)  # sparse
+    local_fails(tmp_path, folder, rf"{re.escape(name)}: has {size:,} bytes, and ")
+
+
+def test_tree_of_endless_folders(tmp_path):
+    folder = split_folder(tmp_path / "in")
+    deep = folder / "valid/query" / "/".join("a" * 60)
+    deep.mkdir(parents=True)
+    local_fails(tmp_path, folder, "lies more than 32 folders deep")
+
+
+def test_tree_of_too_many_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("reid.sources.local.MOST_MEMBERS", 12)
+    local_fails(tmp_path, split_folder(tmp_path / "in"), "holds more than 12 files")
+
+
+def test_local_zip_that_does_not_list_all(tmp_path):
+    parts = [Part(name, content) for name, content in members_of("valid").items()]
+    parts[0].listed = False
+    (tmp_path / "in").mkdir()
+    write_parts(tmp_path / "in/valid.zip", parts)
+    local_fails(tmp_path, tmp_path / "in", "its directory lists 10 members, and there are more in the file")
+
+
+def test_home_folder_of_nobody(tmp_path):
+    local_fails(tmp_path, "~nobody-of-this-name/x", "~nobody-of-this-name/x: .*correct download.path")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX systems only")

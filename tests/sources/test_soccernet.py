@@ -17,6 +17,8 @@ import pytest
 
 from builders.split import content_of, digest, members_of, split_zip
 from reid.core.errors import ReidError
+from reid.core.integrity import read_sums, sum_file
+from reid.raw.directory import list_members
 from reid.sources import soccernet as soccernet_source
 from reid.sources.soccernet import from_soccernet
 
@@ -69,7 +71,17 @@ def test_download_is_published_as_a_link(soccernet):
     receipt = soccernet(split_zip)
     assert receipt["source"] == "soccernet" and receipt["sha256"] == digest(soccernet.path)
     assert soccernet.path.samefile(soccernet.kept)
-    assert os.listdir(soccernet.path.parent) == ["valid.zip"]
+    assert sorted(os.listdir(soccernet.path.parent)) == [".valid.zip.sums", "valid.zip"]
+    assert read_sums(soccernet.path) == sum_file(soccernet.path)
+
+
+def test_digests_of_an_earlier_zip_do_not_stay(soccernet):
+    soccernet(split_zip)
+    soccernet.kept.unlink()
+    members = members_of("valid") | {"valid/notes.txt": b"another edition"}
+    soccernet(lambda kept: split_zip(kept, content=members))
+    assert read_sums(soccernet.path) == sum_file(soccernet.path)
+    assert len(list_members(soccernet.path)) == len(members)
 
 
 def test_kept_download_is_used_again(soccernet):
@@ -79,7 +91,7 @@ def test_kept_download_is_used_again(soccernet):
     assert soccernet(raises(AssertionError("network"))) == first
     assert soccernet.path.stat().st_mtime > 1  # what is made of it is older
     assert soccernet(raises(AssertionError("network"))) == first  # the link is there already
-    assert os.listdir(soccernet.path.parent) == ["valid.zip"]
+    assert sorted(os.listdir(soccernet.path.parent)) == [".valid.zip.sums", "valid.zip"]
     assert soccernet.calls == ["valid"]
 
 
@@ -90,7 +102,7 @@ def test_without_hard_links_it_is_copied(soccernet, monkeypatch):
     monkeypatch.setattr(os, "link", link)
     soccernet(split_zip)
     assert not soccernet.path.samefile(soccernet.kept) and digest(soccernet.path) == digest(soccernet.kept)
-    assert os.listdir(soccernet.path.parent) == ["valid.zip"]
+    assert sorted(os.listdir(soccernet.path.parent)) == [".valid.zip.sums", "valid.zip"]
 
 
 def half(kept):
@@ -130,8 +142,19 @@ def test_pin_of_a_download(soccernet):
 
 def test_kept_file_that_cannot_be_read_is_not_removed(soccernet):
     soccernet.kept.mkdir(parents=True)
-    soccernet.fails(raises(AssertionError("network")), "reid/valid.zip: cannot be read or written")
+    soccernet.fails(raises(AssertionError("network")), "reid/valid.zip: is a directory, not a file")
     assert soccernet.kept.exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_kept_file_that_has_no_end_is_not_read(soccernet, kind):
+    soccernet.kept.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(soccernet.kept)
+    else:
+        soccernet.kept.symlink_to("/dev/zero")
+    soccernet.fails(raises(AssertionError("network")), f"reid/valid.zip: is a .*{kind}, not a file")
+    assert os.path.lexists(soccernet.kept)
 
 
 def test_wrong_split_in_a_complete_download_is_kept(soccernet):

@@ -17,15 +17,16 @@ rule download:
     log:
         "logs/download/{split}.log",
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     threads: CORES
     params:
         section=config["download"],
+        file=lambda wildcards: engine.content(outside.download, PARAMS, wildcards.split),
     message:
         "{wildcards.split}: raw zip"
     shell:
-        "python scripts/download.py --split {wildcards.split} --out {output.zip} --receipt {output.receipt}"
-        " --threads {threads} --log {log}"
+        "python scripts/download.py --split {wildcards.split:q} --out {output.zip:q} --receipt {output.receipt:q}"
+        " --threads {threads} --log {log:q}"
 
 
 rule index:
@@ -39,12 +40,12 @@ rule index:
     log:
         "logs/index/{split}.log",
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     message:
         "{wildcards.split}: index"
     shell:
-        "python scripts/index.py --split {wildcards.split} --zip {input.zip} --receipt {input.receipt}"
-        " --out {output} --log {log}"
+        "python scripts/index.py --split {wildcards.split:q} --zip {input.zip:q} --receipt {input.receipt:q}"
+        " --out {output:q} --log {log:q}"
 
 
 rule thumbnails:
@@ -58,15 +59,15 @@ rule thumbnails:
     log:
         "logs/thumbnails/{split}.log",
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     threads: CORES
     params:
         section=config["thumbnails"],
     message:
         "{wildcards.split}: thumbnails"
     shell:
-        "python scripts/thumbnails.py --zip {input.zip} --index {input.index} --out {output}"
-        " --threads {threads} --log {log}"
+        "python scripts/thumbnails.py --zip {input.zip:q} --index {input.index:q} --out {output:q}"
+        " --threads {threads} --log {log:q}"
 
 
 rule describe:
@@ -101,9 +102,9 @@ rule describe:
     log:
         "logs/describe.log",
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     message:
         "statistics of the data"
     shell:
-        "python scripts/describe.py --index {input.index} --thumbnails {input.thumbnails} --json {output.json}"
-        " --parquet {output.table} --sheet {output.sheet} --plots results/description --log {log}"
+        "python scripts/describe.py --index {input.index:q} --thumbnails {input.thumbnails:q} --json {output.json:q}"
+        " --parquet {output.table:q} --sheet {output.sheet:q} --plots results/description --log {log:q}"

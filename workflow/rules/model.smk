@@ -13,20 +13,21 @@ rule weights:
     """Pretrained weights of one model, by name or from a file, as far as they fit."""
     input:
         code=engine.code("weights", "core", "params", "models", extended=True),
-        file=lambda wildcards: PARAMS.models[wildcards.model].network.file() or [],
+        made=lambda wildcards: outside.made_here(PARAMS, wildcards.model) or [],
     output:
         "data/weights/{model}.safetensors",
     log:
         "logs/weights/{model}.log",
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     params:
         network=lambda wildcards: config["models"][wildcards.model]["network"],
         input=lambda wildcards: config["models"][wildcards.model]["input"],
+        file=lambda wildcards: engine.content(outside.weights, PARAMS, wildcards.model),
     message:
         "{wildcards.model}: pretrained weights"
     shell:
-        "python scripts/weights.py --model {wildcards.model} --out {output} --log {log}"
+        "python scripts/weights.py --model {wildcards.model:q} --out {output:q} --log {log:q}"
 
 
 rule train:
@@ -61,7 +62,7 @@ rule train:
     log:
         "logs/train/{model}.log",
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     threads: max(1, CORES // GPUS)
     resources:
         gpu=1,
@@ -71,10 +72,11 @@ rule train:
     message:
         "{wildcards.model}: train"
     shell:
-        "python scripts/train.py --model {wildcards.model} --index {input.index} --thumbnails {input.thumbnails}"
-        " $(test -z '{input.validation}' || echo --validation {input.validation}) --init {input.init}"
-        " --out {output.checkpoint} --last {output.last} --summary {output.summary}"
-        " --curves results/training/{wildcards.model}/curves --speed results/speed/{wildcards.model} --log {log}"
+        "set -- {input.validation:q};"
+        " python scripts/train.py --model {wildcards.model:q} --index {input.index:q} --thumbnails {input.thumbnails:q}"
+        ' ${{1:+--validation "$@"}} --init {input.init:q}'
+        " --out {output.checkpoint:q} --last {output.last:q} --summary {output.summary:q}"
+        " --curves results/training/{wildcards.model:q}/curves --speed results/speed/{wildcards.model:q} --log {log:q}"
 
 
 rule embed:
@@ -97,7 +99,7 @@ rule embed:
     log:
         "logs/embed/{model}/{split}.log",
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     threads: max(1, CORES // GPUS)
     resources:
         gpu=1,
@@ -106,8 +108,8 @@ rule embed:
     message:
         "{wildcards.model}: embed {wildcards.split}"
     shell:
-        "python scripts/embed.py --checkpoint {input.checkpoint} --thumbnails {input.thumbnails}"
-        " --out {output} --log {log}"
+        "python scripts/embed.py --checkpoint {input.checkpoint:q} --thumbnails {input.thumbnails:q}"
+        " --out {output:q} --log {log:q}"
 
 
 rule external:
@@ -115,9 +117,6 @@ rule external:
     input:
         code=engine.code("external", "core", "raw", "data", "retrieval"),
         index=rules.index.output,
-        file=lambda wildcards: engine.external_file(
-            PARAMS, wildcards.model, wildcards.split
-        ),
     output:
         "results/embeddings/{model}/{split}.npy",
     log:
@@ -126,10 +125,14 @@ rule external:
         split=engine.names(RANKED),
         model=engine.names(PARAMS.external_models),
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     params:
         section=lambda wildcards: config["external_models"][wildcards.model],
+        files=lambda wildcards: engine.content(
+            outside.external, PARAMS, wildcards.model, wildcards.split
+        ),
+        folder=lambda wildcards: str(PARAMS.external_models[wildcards.model].place()),
     message:
         "{wildcards.model}: embeddings of {wildcards.split}, made elsewhere"
     shell:
-        "python scripts/external.py --index {input.index} --folder {params.section[folder]:q} --out {output} --log {log}"
+        "python scripts/external.py --index {input.index:q} --folder {params.folder:q} --out {output:q} --log {log:q}"

@@ -35,15 +35,15 @@ rule browse:
     wildcard_constraints:
         split=engine.names(RANKED),
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     threads: CORES
     params:
         splits=config["train"],
     message:
         "{wildcards.split}: page of the rankings"
     shell:
-        "python scripts/browse.py --index {input.index} --thumbnails {input.thumbnails} --distances {input.distances}"
-        " --out {output.page} --threads {threads} --log {log}"
+        "python scripts/browse.py --index {input.index:q} --thumbnails {input.thumbnails:q} --distances {input.distances:q}"
+        " --out {output.page:q} --threads {threads} --log {log:q}"
 
 
 rule figures:
@@ -85,13 +85,13 @@ rule figures:
     wildcard_constraints:
         split=engine.names(SCORED),
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     message:
         "{wildcards.split}: figures"
     shell:
-        "python scripts/figures.py --index {input.index} --thumbnails {input.thumbnails}"
-        " --distances {input.distances} --metrics {input.metrics} --queries {input.queries} --slices {input.slices}"
-        " --cmc {input.cmc} --scores {output.scores} --worst {output.worst} --log {log}"
+        "python scripts/figures.py --index {input.index:q} --thumbnails {input.thumbnails:q}"
+        " --distances {input.distances:q} --metrics {input.metrics:q} --queries {input.queries:q} --slices {input.slices:q}"
+        " --cmc {input.cmc:q} --scores {output.scores:q} --worst {output.worst:q} --log {log:q}"
 
 
 rule curves:
@@ -112,9 +112,9 @@ rule curves:
     log:
         "logs/curves/{model}.log",
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     message:
         "{wildcards.model}: curves of its training"
     shell:
-        "python scripts/curves.py --loss {input.loss} --learning-rate {input.learning_rate} --valid {input.valid}"
-        " --summary {input.summary} --out {output} --log {log}"
+        "python scripts/curves.py --loss {input.loss:q} --learning-rate {input.learning_rate:q} --valid {input.valid:q}"
+        " --summary {input.summary:q} --out {output:q} --log {log:q}"

@@ -30,13 +30,13 @@ rule distances:
     log:
         "logs/distances/{split}.log",
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     params:
         section=config["distances"],
     message:
         "{wildcards.split}: distances"
     shell:
-        "python scripts/distances.py --index {input.index} --embeddings {input.embeddings} --out {output} --log {log}"
+        "python scripts/distances.py --index {input.index:q} --embeddings {input.embeddings:q} --out {output:q} --log {log:q}"
 
 
 rule evaluate:
@@ -75,16 +75,16 @@ rule evaluate:
     wildcard_constraints:
         split=engine.names(SCORED),
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     params:
         section=config["evaluate"],
         splits=config["train"],
     message:
         "{wildcards.split}: metrics"
     shell:
-        "python scripts/evaluate.py --index {input.index} --distances {input.distances}"
-        " --out {output.metrics} --queries {output.queries} --cmc {output.cmc} --slices {output.slices}"
-        " --ap {output.ap} --log {log}"
+        "python scripts/evaluate.py --index {input.index:q} --distances {input.distances:q}"
+        " --out {output.metrics:q} --queries {output.queries:q} --cmc {output.cmc:q} --slices {output.slices:q}"
+        " --ap {output.ap:q} --log {log:q}"
 
 
 rule rank:
@@ -102,8 +102,8 @@ rule rank:
     wildcard_constraints:
         split=engine.names(RANKED),
     conda:
-        "../../envs/environment.yaml"
+        engine.ENVIRONMENT
     message:
         "{wildcards.split}: ranking"
     shell:
-        "python scripts/rank.py --index {input.index} --distances {input.distances} --out {output} --log {log}"
+        "python scripts/rank.py --index {input.index:q} --distances {input.distances:q} --out {output:q} --log {log:q}"

@@ -1,0 +1,163 @@
+"""What params.yaml names outside of the pipeline's own files: zips, weights, embeddings made elsewhere.
+
+Both engines depend on the content of what is named. Snakemake takes :func:`download`, :func:`weights` and
+:func:`external` as parameters of its rules, so that no path of a user's is one of its patterns; DVC depends on the
+records that its stage ``inputs`` makes of the same.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reid.core.errors import ReidError, summarise
+from reid.core.files import regular, sha256, write_json
+from reid.core.splits import RANKED, SPLITS
+from reid.params.files import missing_files
+from reid.params.schema import Params
+from reid.raw.archive import open_zip
+
+Content = dict[str, Any]
+
+RECORDS = Path("data/inputs")
+MEMORY = Path(".snakemake/outside.json")
+
+
+def check(params: Params) -> None:
+    """Check that everything that is named is there.
+
+    Raises:
+        ReidError: it is not; all in one message.
+    """
+    if problems := missing_files(params):
+        raise ReidError(summarise(problems, "params.yaml"))
+
+
+def record(params: Params) -> None:
+    """Write what DVC depends on: data/inputs/{download,weights,external_models}.json.
+
+    Raises:
+        ReidError: something that is named is missing.
+    """
+    check(params)
+    records = {
+        "download": {split: download(params, split) for split in SPLITS},
+        "weights": {model: found for model in params.models if (found := weights(params, model))},
+        "external_models": {
+            model: {split: external(params, model, split) for split in RANKED} for model in params.external_models
+        },
+    }
+    for name, content in records.items():
+        write_json(RECORDS / f"{name}.json", content)
+
+
+def download(params: Params, split: str) -> Content | None:
+    """Content of the user's own zip or folder of one split; None where the zips come from elsewhere.
+
+    Raises:
+        ReidError: neither is there, or the zip is none.
+    """
+    folder = params.download.folder()
+    if params.download.source != "local" or folder is None:
+        return None
+    places = (folder, folder / "reid")
+    for path in [place / f"{split}.zip" for place in places]:
+        if os.path.lexists(path):
+            return _remembered(regular(path), _of_zip)
+    for path in [place / split for place in places]:
+        if path.is_dir():
+            return _of_tree(path)
+    raise ReidError(f"download.path: {folder} holds neither {split}.zip nor {split}/; put it there or correct this")
+
+
+def weights(params: Params, model: str) -> Content | None:
+    """Content of the file that a model starts from; None without one, and for a checkpoint that a run here makes."""
+    path = params.models[model].network.file()
+    return None if path is None or made_here(params, model) else _remembered(Path(path), _of_file)
+
+
+def made_here(params: Params, model: str) -> str | None:
+    """The checkpoint of another model of this file that a model starts from; None without one."""
+    path = params.models[model].network.file()
+    made = [f"results/models/{name}/{file}.safetensors" for name in params.models for file in ("model", "last")]
+    return next((name for name in made if path is not None and os.path.abspath(path) == os.path.abspath(name)), None)
+
+
+def external(params: Params, model: str, split: str) -> Content:
+    """Content of the embeddings of one split that were made elsewhere, by the ending of their file.
+
+    Raises:
+        ReidError: there are none.
+    """
+    folder = params.external_models[model].place()
+    paths = [path for ending in ("npy", "parquet") if (path := folder / f"{split}.{ending}").is_file()]
+    if not paths:
+        raise ReidError(
+            f"external_models.{model}.folder: {folder} holds neither {split}.npy nor {split}.parquet; put the "
+            "embeddings there, or correct the folder"
+        )
+    return {path.suffix[1:]: _remembered(path, _of_file) for path in paths}
+
+
+def _of_file(path: Path) -> Content:
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _of_zip(path: Path) -> Content:
+    """Size and directory of a zip, which has the CRC of every member: 12 GB need not be read."""
+    with open_zip(path) as archive, open(path, "rb") as file:
+        file.seek(archive.start_dir)
+        return {"bytes": path.stat().st_size, "sha256_of_directory": hashlib.sha256(file.read()).hexdigest()}
+
+
+def _of_tree(path: Path) -> Content:
+    """Names, sizes and times of all files below a folder: hundreds of thousands, whose content is not read."""
+    lines: list[str] = []
+
+    def visit(folder: str, inside: str, above: frozenset[tuple[int, int]]) -> None:
+        status = os.stat(folder)
+        here = (status.st_dev, status.st_ino)
+        if here in above:  # a link that leads back: the download refuses it
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = f"{inside}/{entry.name}"
+                if entry.is_dir():
+                    visit(entry.path, name, above | {here})
+                else:
+                    status = entry.stat(follow_symlinks=entry.is_file())
+                    lines.append(f"{name}\0{status.st_size}\0{status.st_mtime_ns}")
+
+    visit(str(path), "", frozenset())
+    listing = "\0\0".join(sorted(lines)).encode("utf-8", "surrogateescape")
+    return {"files": len(lines), "sha256_of_listing": hashlib.sha256(listing).hexdigest()}
+
+
+def _remembered(path: Path, content: Callable[[Path], Content]) -> Content:
+    """``content(path)``, worked out again only when the file has another size, time or place on its disk."""
+    status = path.stat()
+    seen = [content.__name__, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
+    key = os.path.abspath(path)
+    memory = _memory()
+    if key in memory and memory[key].get("seen") == seen:
+        found: Content = memory[key]["content"]
+        return found
+    found = content(path)
+    if abs(time.time() - status.st_ctime) > 2:  # a later change within a tick of the clock would not be seen
+        partial = MEMORY.with_name(f"outside.{os.getpid()}.json")
+        with contextlib.suppress(OSError):  # it will be worked out once more
+            partial.write_text(json.dumps({**memory, key: {"seen": seen, "content": found}}), encoding="utf-8")
+            os.replace(partial, MEMORY)
+    return found
+
+
+def _memory() -> dict[str, Any]:
+    try:
+        memory = json.loads(MEMORY.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return memory if isinstance(memory, dict) else {}

@@ -1,0 +1,114 @@
+"""What every stage of dvc.yaml runs: the Snakemake rule of its name, for its outputs, without a shell.
+
+The commands in dvc.yaml are one constant, so that no name or path of a parameter file is ever read by a shell; DVC
+tells which stage it is by the environment variable DVC_STAGE. Snakemake takes the place of this process.
+
+The stage ``inputs`` is no rule. It is run by each `dvc repro` before any other, and records what params.yaml names
+outside of the pipeline (:mod:`reid.engines.outside`); so whatever is wrong is said before DVC removes an output.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from reid.core import cli
+from reid.core.errors import ReidError
+from reid.engines import holder, outside
+from reid.params.reading import read_params
+from reid.params.schema import Params
+
+INPUTS = "inputs"
+
+
+def main() -> None:
+    name = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
+    rule, _, model = name.partition("@")
+    params = read_params()
+    check(params)
+    refuse_links()
+    dvc = holder.running_dvc()
+    environment = holder.on_behalf_of(dvc) if dvc else dict(os.environ)
+    if rule == INPUTS:
+        os.environ.update(environment)
+        holder.claim()
+        outside.record(params)
+    else:
+        words = [sys.executable, "-m", *command(rule, model)]
+        os.execve(words[0], words, environment)
+
+
+def command(rule: str, model: str = "") -> list[str]:
+    """The words of the Snakemake call of a stage.
+
+    Raises:
+        ReidError: dvc.yaml has no such stage, or it makes no file.
+    """
+    targets = [path for path in outs(rule, model) if Path(path).suffix]  # folders are no targets of Snakemake
+    if not targets:
+        raise ReidError(f"dvc.yaml: the stage {rule} makes no file")  # Snakemake would take it for everything
+    return ["snakemake", "--cores", "8", "--allowed-rules", rule, "--", *targets]
+
+
+def outs(rule: str, model: str = "") -> list[str]:
+    """What a stage makes, as dvc.yaml declares it: paths from the project's folder.
+
+    Raises:
+        ReidError: dvc.yaml has no such stage.
+    """
+    stages = _stages()
+    if rule not in stages:
+        raise ReidError(f"dvc.yaml has no stage {rule!r}; this program is run by DVC, which names one in DVC_STAGE")
+    return [path.replace("${key}", model) for path in _outs(stages[rule])]
+
+
+def _stages() -> dict[str, Any]:
+    stages: dict[str, Any] = YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
+def _outs(stage: dict[str, Any]) -> Iterator[str]:
+    stage = stage.get("do", stage)
+    for item in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
+        yield next(iter(item)) if isinstance(item, dict) else item
+
+
+def check(params: Params) -> None:
+    """Check that all that is named is there, and what DVC cannot do.
+
+    Raises:
+        ReidError: something is missing, a model starts from another one that is trained here, or the project's folder
+            has a name that DVC cannot take.
+    """
+    outside.check(params)
+    if set("{}") & set(os.getcwd()):
+        raise ReidError(f"{os.getcwd()}: DVC cannot work in a folder with {{ or }} in its name; snakemake alone can")
+    for model in params.models:
+        if made := outside.made_here(params, model):
+            raise ReidError(
+                f"models.{model}.network.weights: {made} is made by another stage, and DVC cannot order stages by a "
+                "parameter; run snakemake, or copy the checkpoint to a folder of your own and name that"
+            )
+
+
+def refuse_links() -> None:
+    """DVC fails at outputs behind a link, but only after it has made them.
+
+    Raises:
+        ReidError: a folder of an output is a link.
+    """
+    folders = {parent for stage in _stages().values() for path in _outs(stage) for parent in Path(path).parents}
+    for folder in sorted(folders):
+        if folder.is_symlink():
+            raise ReidError(
+                f"{folder} is a link to {os.path.realpath(folder)}, and DVC cannot keep outputs behind a link. Remove "
+                f"it, and clone the project onto that disk, or mount a folder of it here (sudo mount --bind "
+                f"{os.path.realpath(folder)} {folder}). snakemake alone, without dvc, takes a link"
+            )
+
+
+if __name__ == "__main__":
+    cli.run(lambda args: main(), cli.parser(__doc__))

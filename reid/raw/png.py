@@ -1,0 +1,45 @@
+"""The chunks of a PNG: which of them make pixels, and whether they are whole."""
+
+import struct
+import zlib
+
+from reid.core.sniff import describe_bytes
+
+_USED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # the critical chunks of the format
+
+
+def essential(content: bytes) -> bytes:
+    """A PNG without the chunks that no pixel needs, each of the others checked against its CRC.
+
+    What is left away here (text, profiles, transparency, ...) can neither fail nor grow when it is unpacked.
+
+    Args:
+        content: the file.
+
+    Returns:
+        bytes: ``content`` itself where there is nothing to leave away
+
+    Raises:
+        ValueError: it is no PNG, is cut short, or a chunk is damaged or unknown and critical.
+    """
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError(f"it is {describe_bytes(content[:512])}")
+    view, position, kept = memoryview(content), 8, [content[:8]]
+    kind, whole = b"", True
+    while kind != b"IEND":
+        if position + 12 > len(content):
+            raise ValueError(f"it is cut short: its chunk {kind.decode('latin-1')} is the last one, not IEND")
+        length, kind = struct.unpack_from(">I4s", content, position)
+        end = position + 12 + length
+        if end > len(content):
+            raise ValueError(f"it is cut short in its chunk {kind!a}")
+        if kind in _USED:
+            if zlib.crc32(view[position + 4 : end - 4]) != struct.unpack_from(">I", content, end - 4)[0]:
+                raise ValueError(f"its chunk {kind.decode()} is damaged: the CRC is another one")
+            kept.append(content[position:end])
+        elif not kind[0] & 0x20:
+            raise ValueError(f"its chunk {kind!a} is unknown and said to be needed")
+        else:
+            whole = False
+        position = end
+    return content if whole else b"".join(kept)

@@ -1,0 +1,245 @@
+"""What params.yaml names outside of the pipeline is an input by its content, and must be there."""
+
+import copy
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+
+from builders.model import changed
+from builders.split import TinySplit, split_folder, split_zip, write_zip
+from builders.whole import MINIMAL, load
+from reid.core.errors import ReidError
+from reid.core.splits import RANKED, SPLITS
+from reid.engines import outside
+from reid.params import check_params
+
+NAMES = [
+    "plain",
+    "a b",
+    "it's",
+    '"q"',
+    "{split}",
+    "}{",
+    "$HOME",
+    "$(touch X)",
+    "`touch X`",
+    "b\\s",
+    "é",
+    "-n",
+    "a;b&c|d",
+]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    """An empty folder to work in, in which what was worked out is remembered at once."""
+    folder = tmp_path / "project"
+    (folder / ".snakemake").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + 60)
+    return folder
+
+
+@pytest.fixture
+def named(tmp_path):
+    """``named(name)`` makes files and folders whose names hold ``name``, and the parameters that name them."""
+
+    def make(name="plain"):
+        top = tmp_path / f"out {name}"
+        for split in SPLITS:
+            split_zip(top / f"zips {name}" / f"{split}.zip", split)
+        (top / f"embeddings {name}").mkdir()
+        for split in RANKED:
+            np.save(top / f"embeddings {name}" / f"{split}.npy", np.zeros((2, 3)))
+        (top / f"w {name}.pth").write_bytes(b"weights")
+        return top, params_of(top, name)
+
+    return make
+
+
+def params_of(top, name, changes=None):
+    content = changed(load(MINIMAL), {"download": {"source": "local", "path": str(top / f"zips {name}")}})
+    content["models"]["two"] = copy.deepcopy(content["models"]["one"])
+    content = changed(content, {"models.one.network.weights": str(top / f"w {name}.pth")})
+    content["external_models"] = {"elsewhere": {"folder": str(top / f"embeddings {name}")}}
+    return check_params(changed(content, changes or {}))
+
+
+def all_of(params):
+    """Everything that the engines depend on, as DVC finds it."""
+    outside.record(params)
+    names = ("download", "weights", "external_models")
+    return {name: json.loads((outside.RECORDS / f"{name}.json").read_text()) for name in names}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_every_kind_are_found_and_stand_nowhere_in_what_is_recorded(named, name):
+    top, params = named(name)
+    found = all_of(params)
+    assert set(found["download"]) == set(SPLITS)
+    assert set(found["weights"]) == {"one"}
+    assert set(found["external_models"]["elsewhere"]) == set(RANKED)
+    assert str(top) not in json.dumps(found, ensure_ascii=False)
+
+
+def test_a_home_folder_and_paths_from_here_are_found(named, project, tmp_path, monkeypatch):
+    top, params = named()
+    found = all_of(params)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for short in (f"~/{top.name}", os.path.relpath(top)):
+        changes = {
+            "download.path": f"{short}/zips plain",
+            "models.one.network.weights": f"{short}/w plain.pth",
+            "external_models.elsewhere.folder": f"{short}/embeddings plain",
+        }
+        assert all_of(params_of(top, "plain", changes)) == found
+
+
+def replace(path, content):
+    """As a copy or `mv` does it: another file under the name."""
+    path.with_name("new").write_bytes(content)
+    os.replace(path.with_name("new"), path)
+
+
+def test_what_is_replaced_or_changed_in_place_is_other_content_and_nothing_else_is(named):
+    top, params = named()
+    zips, embeddings, weights = top / "zips plain", top / "embeddings plain", top / "w plain.pth"
+    before = all_of(params)
+    assert all_of(params) == before
+
+    split = TinySplit("test")
+    split.boxes[0]["height"] = 40  # a name in the directory
+    write_zip(zips / "new", split.members())
+    os.replace(zips / "new", zips / "test.zip")
+    after = all_of(params)
+    assert after["download"]["test"] != before["download"]["test"]
+    assert {**after["download"], "test": None} == {**before["download"], "test": None}
+
+    members = TinySplit("valid").members()
+    name = next(iter(members))
+    content = bytearray(members[name])
+    content[-20] ^= 1  # the same size
+    write_zip(zips / "valid.zip", {**members, name: bytes(content)})
+    assert all_of(params)["download"]["valid"] != before["download"]["valid"]
+
+    replace(weights, b"weightz")
+    again = all_of(params)
+    assert again["weights"]["one"] != before["weights"]["one"]
+    times = weights.stat()
+    with open(weights, "r+b") as file:
+        file.write(b"W")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))  # the time does not tell
+    assert all_of(params)["weights"]["one"] not in (before["weights"]["one"], again["weights"]["one"])
+
+    np.save(embeddings / "valid.npy", np.ones((2, 3)))
+    last = all_of(params)["external_models"]["elsewhere"]
+    assert last["valid"] != before["external_models"]["elsewhere"]["valid"]
+    assert last["test"] == before["external_models"]["elsewhere"]["test"]
+
+
+def test_a_copy_with_another_time_and_name_is_the_same_content(named, tmp_path):
+    top, params = named()
+    before = all_of(params)
+    other, params = named("other")
+    for old, new in (("w plain.pth", "w other.pth"), ("zips plain/test.zip", "zips other/test.zip")):
+        replace(other / new, (top / old).read_bytes())
+        os.utime(other / new, (1, 1))
+    after = all_of(params)
+    assert (after["weights"], after["download"]["test"]) == (before["weights"], before["download"]["test"])
+
+
+def test_nothing_is_read_again_that_was_not_touched(named, monkeypatch):
+    _, params = named()
+    before = all_of(params)
+
+    def never(*args):
+        raise AssertionError("read again")
+
+    for name in ("sha256", "open_zip"):
+        monkeypatch.setattr(outside, name, never)
+    assert all_of(params) == before
+
+
+@pytest.mark.parametrize("memory", ["", "{", "[]", "null", '{"a": 1}'])
+def test_a_damaged_memory_is_forgotten(named, memory):
+    _, params = named()
+    before = all_of(params)
+    outside.MEMORY.write_text(memory)
+    assert all_of(params) == before
+
+
+def test_a_folder_to_pack_is_known_by_its_files(named, tmp_path):
+    top, params = named()
+    zips = top / "zips plain"
+    (zips / "valid.zip").unlink()
+    split_folder(zips, "valid")
+    before = outside.download(params, "valid")
+    assert before["files"] == len(TinySplit("valid").members())
+    image = next(zips.rglob("*.png"))
+    for change in (
+        lambda: image.write_bytes(b"other"),
+        lambda: image.with_name("new.png").write_bytes(b""),
+        lambda: image.with_name("new.png").rename(image.with_name("renamed.png")),
+        lambda: image.unlink(),
+        lambda: os.symlink(tmp_path, image.parent / "link"),  # which leads back, too
+    ):
+        change()
+        after = outside.download(params, "valid")
+        assert after != before
+        before = after
+
+
+def test_what_is_missing_is_one_clear_error_that_names_it(named):
+    top, params = named()
+    (top / "w plain.pth").rename(top / "gone.pth")
+    with pytest.raises(ReidError, match="models.one.network.weights: .*w plain.pth: there is no such file"):
+        outside.check(params)
+    with pytest.raises(ReidError, match=r"models.one.network.weights"):
+        outside.record(params)
+    (top / "gone.pth").rename(top / "w plain.pth")
+
+    for split, ending in (("test", "npy"), ("valid", "parquet")):
+        (top / "embeddings plain" / f"{split}.npy").rename(top / "embeddings plain" / f"{split}.{ending}x")
+        with pytest.raises(ReidError, match=f"external_models.elsewhere.folder: .* holds neither {split}.npy nor"):
+            outside.external(params, "elsewhere", split)
+    (top / "zips plain/train.zip").unlink()
+    with pytest.raises(ReidError, match="download.path: .* holds neither train.zip nor train/"):
+        outside.download(params, "train")
+    assert not outside.RECORDS.exists()
+
+
+@pytest.mark.parametrize("kind", ["half", "text", "pipe", "folder", "nowhere"])
+def test_a_zip_that_is_none_is_refused_before_anything_is_removed(named, kind):
+    top, params = named()
+    path = top / "zips plain/test.zip"
+    content = path.read_bytes()
+    path.unlink()
+    {
+        "half": lambda: path.write_bytes(content[:1000]),
+        "text": lambda: path.write_text("<html>"),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": lambda: path.mkdir(),
+        "nowhere": lambda: path.symlink_to("nowhere"),
+    }[kind]()
+    with pytest.raises(ReidError, match="test.zip"):
+        outside.download(params, "test")
+
+
+def test_a_checkpoint_that_a_run_here_makes_is_no_input_from_outside(named):
+    top, _ = named()
+    for written in ("results/models/one/last.safetensors", "./results/models/one/last.safetensors"):
+        params = params_of(top, "plain", {"models.two.network.weights": written})
+        outside.check(params)
+        assert outside.made_here(params, "two") == "results/models/one/last.safetensors"
+        assert outside.weights(params, "two") is None and outside.made_here(params, "one") is None
+    params = params_of(top, "plain", {"models.two.network.weights": "results/models/three/model.safetensors"})
+    with pytest.raises(ReidError, match="models.two.network.weights"):
+        outside.check(params)
+
+
+def test_nothing_is_named_by_a_synthetic_data_set_and_models_from_scratch():
+    params = check_params(load(MINIMAL))
+    assert all_of(params) == {"download": dict.fromkeys(SPLITS), "weights": {}, "external_models": {}}
