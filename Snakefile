@@ -36,6 +36,7 @@ rule submission:
     default_target: True
     input:
         expand(rules.rank.output, split=SUBMITTED),
+        expand(rules.provenance.output, split=SUBMITTED),
         expand(rules.evaluate.output.metrics, split=SCORED),
         expand(rules.browse.output.page, split=RANKED),
         expand(rules.figures.output.scores, split=SCORED),

@@ -13,7 +13,7 @@ from reid.ranking.ranking_file import check_ranking, read_ranking
 
 def main(args):
     boxes = read_boxes(args.boxes)
-    check_ranking(read_ranking(args.ranking), boxes, args.ranking)
+    check_ranking(read_ranking(args.ranking), boxes, args.ranking, args.boxes)
     queries = int(is_query(boxes).sum())
     print(f"{args.ranking}: a valid ranking of {queries} queries over {len(boxes) - queries} gallery boxes")
 

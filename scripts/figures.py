@@ -15,7 +15,7 @@ from reid.evaluation.matches import scored_rows
 from reid.evaluation.queries import read_queries
 from reid.ranking.boxes import BOX_COLUMNS, read_queried
 from reid.ranking.distances import read_distances
-from reid.reports.scorecard import draw_scores, read_cmc, read_scores, read_slices
+from reid.reports.scorecard import draw_scores, fits_queries, fits_scores, read_cmc, read_scores, read_slices
 from reid.reports.worst import worst_answers, worst_sheet
 from reid.retrieval.metrics import average_precision
 from reid.retrieval.order import rank
@@ -35,6 +35,13 @@ def main(args):
     ap = values(queries, "AP")
     if trained_on != about["trained_on"] or not np.array_equal(ap, average_precision(match, ranked.start)):
         raise ReidError(f"{args.queries}: are not the scores of {args.distances}; run scripts/evaluate.py again")
+    for path, fits in (
+        (args.metrics, abs(scores["mAP"] - ap.mean()) < 1e-9 and scores["queries"] == len(ap)),
+        (args.cmc, fits_scores(cmc, scores)),
+        (args.slices, fits_queries(slices, ap)),
+    ):
+        if not fits:
+            raise ReidError(f"{path}: is not of {args.queries}; run scripts/evaluate.py again")
 
     draw_scores(args.scores, split, trained_on, scores, cmc, ap, slices)
     answers = worst_answers(queries, ranked, match, gallery_row, query_row, pairs)

@@ -11,7 +11,7 @@ from reid.retrieval.order import rank
 
 def main(args):
     table, _ = read_queried(args.index, BOX_COLUMNS)
-    write_ranking(args.out, rank(read_distances(args.distances)), table)
+    write_ranking(args.out, rank(read_distances(args.distances)), table, args.distances, args.index)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def main(args):
     boxes = read_boxes(args.labels)
     if boxes["person_uid"].null_count:
         raise ReidError(f"{args.labels}: has no labels (the challenge's are hidden); use scripts/check_ranking.py")
-    ranked = check_ranking(read_ranking(args.ranking), boxes, args.ranking)
+    ranked = check_ranking(read_ranking(args.ranking), boxes, args.ranking, args.labels)
     match, *_ = scored_rows(ranked, boxes, args.ranking)
     print(json.dumps(score(match, ranked.start, args.ranks), indent=2))
 

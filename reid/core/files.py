@@ -127,6 +127,8 @@ def _rows(text: str, columns: dict[str, Callable[[str], Any]], delimiter: str) -
                 f"it has {'several columns' if name in header else 'no column'} {name}; "
                 f"it is {sniff.describe_bytes(text[:512].encode())}"
             )
+    if not text.endswith("\n"):
+        raise ValueError("its last line is cut short")
     for row in filter(None, reader):  # blank lines are none
         if len(row) != len(header):
             raise ValueError(f"line {reader.line_num} has {len(row)} values for {len(header)} columns")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff\\ufffe\\uffff]")
 _LONGEST = 48  # characters of a value in a message
 
 
@@ -47,6 +48,27 @@ class Number:
         return number
 
 
+@dataclass(frozen=True)
+class Text:
+    """Texts that can be shown: in one line, without control characters and half characters."""
+
+    most: int = 200  # characters
+
+    def __str__(self) -> str:
+        return f"a line of at most {self.most} characters"
+
+    def of(self, value: Any) -> str:
+        """A value of JSON or of a table, if it is such a text.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not isinstance(value, str) or len(value) > self.most or _UNSEEN.search(value):
+            raise ValueError(f"{short(value)} is not {self}")
+        return value
+
+
+NAME = Text()
 SHARE = Number(0, 1)
 COUNT = Number(0, 2**53, whole=True)
 FINITE = Number(-1e30, 1e30)  # what a plot takes
@@ -71,15 +93,16 @@ def fit(value: Any, form: Any, where: str = "it") -> None:
 
     Args:
         value: what is checked.
-        form: a :class:`Number`; ``str`` or ``bool``; None or a text, for itself; a tuple, for any of several forms; a
-            list of one form, for a list of any length, or of several, for as many; a dict of ``{str: form}``, for an
-            object of any keys, or from keys to forms, for an object that has these and perhaps others.
+        form: a :class:`Number` or :class:`Text`; ``str`` or ``bool``; None or a text, for itself; a tuple, for any of
+            several forms; a list of one form, for a list of any length, or of several, for as many; a dict of
+            ``{str: form}``, for an object of any keys, or from keys to forms, for an object that has these and perhaps
+            others.
         where: what to call it in messages.
 
     Raises:
         ValueError: it has another; says where and what was found.
     """
-    if isinstance(form, Number):
+    if isinstance(form, Number | Text):
         try:
             form.of(value)
         except ValueError as error:

@@ -209,8 +209,10 @@ def read_bbox_info(
         info[role] = {}
         for key, record in boxes.items():
             for field in ("bbox_idx", "action_idx", "person_uid"):
-                if field == "bbox_idx" or record.get(field) is not None:
-                    record[field] = _whole(record[field], f"{field} of {role} {_brief(key)}")
+                value = record.get(field)
+                whole = type(value) is int and 0 <= value < 10**9  # nearly all are
+                if not whole and (value is not None or field == "bbox_idx"):
+                    record[field] = _whole(value, f"{field} of {role} {_brief(key)}")
             if info[role].setdefault(record["bbox_idx"], record) is not record:
                 raise ValueError(f"{role} holds a bbox_idx twice: {record['bbox_idx']}")
     return info
@@ -222,7 +224,7 @@ def _whole(value: Any, name: str) -> int:
     Raises:
         ValueError: it is not an integer that fits the index.
     """
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 and value == str(int(value)):
         value = int(value)
     if type(value) is not int or not 0 <= value < 10**9:
         raise ValueError(f"{name} is {_brief(value)}, not an integer from 0 to 999,999,999")

@@ -16,7 +16,7 @@ import psutil
 from snakemake.logging import logger
 
 from reid.core.processes import SECONDS_TO_END, wait_for_end
-from reid.engines.holder import hold_dvc, working_for
+from reid.engines.holder import working_for
 
 _STEP = 0.1  # seconds
 
@@ -38,8 +38,7 @@ def prepare(workflow: Any) -> None:
 
 
 def _end_with(dvc: psutil.Process, workflow: Any) -> None:
-    wait_for_end(dvc.pid)
-    hold_dvc()  # the next DVC must not remove anything before all has ended
+    wait_for_end(dvc.pid)  # the next DVC's first stage waits for our lock before it removes anything
     _end(workflow, "the dvc process that ran this is gone")
 
 

@@ -38,7 +38,7 @@ def claim() -> None:
         return
     parent = working_for()
     if parent is None and DVC.parents[1].is_dir():
-        if not hold_dvc(seconds=3):
+        if not _hold(DVC, seconds=3):
             raise _busy(_written(DVC))
         if writer := next(_writers(), None):
             raise _busy(writer)
@@ -50,11 +50,6 @@ def claim() -> None:
             f"a job of an earlier run is still at work in this folder ({Path.cwd()}); end it and run again"
         )
     _held.pop().close()  # our own jobs will hold it
-
-
-def hold_dvc(seconds: float = 0) -> bool:
-    """Take DVC's lock until the process ends; False if it cannot be had within this time."""
-    return _hold(DVC, seconds)
 
 
 def working_for() -> psutil.Process | None:

@@ -105,6 +105,16 @@ def code(script: str, *packages: str, extended: bool = False) -> list[str]:
     return sorted({str(path.relative_to(ROOT)) for path in files})
 
 
+def used(params: Params, split: str) -> list[str]:
+    """The splits that a ranking of ``split`` is made of: its own, and those trained on."""
+    return [name for name in SPLITS if name == split or name in params.train.splits]
+
+
+def fused_here(params: Params) -> list[str]:
+    """The models trained here whose distances are averaged."""
+    return [name for name in params.fused() if name in params.models]
+
+
 def names(models: Iterable[str]) -> str:
     """A constraint of the wildcard ``model``: one of these, and nothing if there are none."""
     return "|".join(map(re.escape, models)) or "$^"

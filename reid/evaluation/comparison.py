@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from reid.core.errors import ReidError
+from reid.core.files import regular
 from reid.core.tables import column, values
 from reid.evaluation.intervals import Resamples, action_codes, mean_intervals
 from reid.evaluation.queries import read_queries
@@ -38,10 +39,8 @@ def open_result(name: str, split: str) -> Result:
         path = path / "queries" / f"{split}.parquet"
         if not path.exists():
             raise ReidError(f"{path}: is missing; a folder of results has it from scripts/evaluate.py --queries")
-    if path.exists():
-        return read_queries(path, path)
-    if path.suffix == ".parquet":
-        raise ReidError(f"{name}: there is no such file")
+    if path.exists() or path.suffix == ".parquet":
+        return read_queries(regular(path), path)
     wanted = f"results/queries/{split}.parquet"
     return read_queries(_of_revision(name, wanted), f"{name}: {wanted}")
 

@@ -119,31 +119,32 @@ def _complete(ranked: Ranked, table: pa.Table) -> bool:
     return np.array_equal(wanted, given)
 
 
-def _refusal(ranking: dict[str, Any], table: pa.Table, path: Path | str) -> ReidError:
-    return ReidError(summarise(problems(ranking, table), f"{path} is not a valid ranking"))
+def _refusal(ranking: dict[str, Any], table: pa.Table, path: Path | str, boxes: Path | str) -> ReidError:
+    of = f" of the boxes in {boxes}" if boxes else ""
+    return ReidError(summarise(problems(ranking, table), f"{path} is not a valid ranking{of}"))
 
 
-def check_ranked(ranked: Ranked, table: pa.Table, path: Path | str) -> None:
+def check_ranked(ranked: Ranked, table: pa.Table, path: Path | str, boxes: Path | str = "") -> None:
     """Check a ranking.
 
     Args:
         ranked: the ranking.
         table: boxes of the split (columns role, bbox_idx, action_idx).
-        path: the ranking's file, for messages.
+        path, boxes: the files of the ranking and of the boxes, for messages.
 
     Raises:
         ReidError: the ranking has :func:`problems`, all in one message; or the boxes are of the training split.
     """
     if not _complete(ranked, table):
-        raise _refusal(ranking_of(ranked), table, path)
+        raise _refusal(ranking_of(ranked), table, path, boxes)
 
 
-def check_ranking(ranking: dict[str, Any], table: pa.Table, path: Path | str) -> Ranked:
+def check_ranking(ranking: dict[str, Any], table: pa.Table, path: Path | str, boxes: Path | str = "") -> Ranked:
     """Check the content of a ranking JSON.
 
     Args:
         ranking: of :func:`read_ranking`.
-        table, path: as for :func:`check_ranked`.
+        table, path, boxes: as for :func:`check_ranked`.
 
     Returns:
         Ranked: the same as arrays, queries in ascending order of bbox_idx.
@@ -153,7 +154,7 @@ def check_ranking(ranking: dict[str, Any], table: pa.Table, path: Path | str) ->
     """
     ranked = _arrays(ranking, table)
     if ranked is None or not _complete(ranked, table):
-        raise _refusal(ranking, table, path)
+        raise _refusal(ranking, table, path, boxes)
     return ranked
 
 
@@ -179,8 +180,16 @@ def ranking_of(ranked: Ranked) -> dict[str, list[int]]:
     return {str(q): part.tolist() for q, part in zip(ranked.query[ranked.start].tolist(), parts, strict=True)}
 
 
-def write_ranking(path: Path | str, ranked: Ranked, table: pa.Table) -> None:
-    """Check a ranking against the boxes of its split and write it; an invalid one is not written."""
-    check_ranked(ranked, table, path)
+def write_ranking(
+    path: Path | str, ranked: Ranked, table: pa.Table, source: Path | str = "", boxes: Path | str = ""
+) -> None:
+    """Check a ranking against the boxes of its split and write it; an invalid one is not written.
+
+    Args:
+        path: the file to make.
+        ranked, table: as for :func:`check_ranked`.
+        source, boxes: what was ranked, and the file of the boxes, for messages.
+    """
+    check_ranked(ranked, table, source or path, boxes)
     with replacing(path) as partial:
         partial.write_text(json.dumps(ranking_of(ranked)), encoding="utf-8")

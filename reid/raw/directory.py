@@ -3,8 +3,10 @@
 ``zipfile`` takes four times as long, believes any size, and does not see that members are missing.
 """
 
+import contextlib
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,27 +66,41 @@ def list_members(path: Path | str) -> list[Member]:
             lies in it.
         OSError: the file cannot be read.
     """
-    with CheckedFile(regular(path)) as file:
-        try:
-            count, directory, start, shift = _read_directory(file)
-            members = _entries(directory, shift)
-            listed = len(members)
-            if listed != count and (count > 0xFFFF or listed % 0x10000 != count):  # old packers write 16 bits of it
-                raise ValueError(f"its end says that there are {count:,} members, and its directory lists {listed:,}")
-            members.sort(key=lambda member: member.offset)
-            unlisted = _unlisted(file, members, start)
-            if unlisted:
-                raise ValueError(
-                    f"its directory lists {listed:,} members, and there are more in the file: {some(unlisted)}"
-                )
-        except ValueError as error:
-            what = describe(path)
-            known = what.startswith(("a zip", "an empty zip"))
-            reason = "it was cut short or changed" if known else f"it is {what}"
-            raise ReidError(
-                f"{path}: is not a complete zip ({error}); {reason}: remove it and fetch it again"
-            ) from error
+    with CheckedFile(regular(path)) as file, _named(path):
+        count, directory, start, shift = _read_directory(file)
+        members = _entries(directory, shift)
+        listed = len(members)
+        if listed != count and (count > 0xFFFF or listed % 0x10000 != count):  # old packers write 16 bits of it
+            raise ValueError(f"its end says that there are {count:,} members, and its directory lists {listed:,}")
+        members.sort(key=lambda member: member.offset)
+        if unlisted := _unlisted(file, members, start):
+            raise ValueError(
+                f"its directory lists {listed:,} members, and there are more in the file: {some(unlisted)}"
+            )
     return members
+
+
+def directory_bytes(path: Path | str) -> bytes:
+    """The directory of a zip as it is written: names, sizes, times and CRC of all members.
+
+    Raises:
+        ReidError: there is no such file, or it has no such directory.
+        OSError: the file cannot be read.
+    """
+    with CheckedFile(regular(path)) as file, _named(path):
+        return _read_directory(file)[1]
+
+
+@contextlib.contextmanager
+def _named(path: Path | str) -> Iterator[None]:
+    """Turn a ValueError on a zip into a ReidError that says which file, and what it is."""
+    try:
+        yield
+    except ValueError as error:
+        what = describe(path)
+        known = what.startswith(("a zip", "an empty zip"))
+        reason = "it was cut short or changed" if known else f"it is {what}"
+        raise ReidError(f"{path}: is not a complete zip ({error}); {reason}: remove it and fetch it again") from error
 
 
 def _read_at(file: CheckedFile, offset: int, size: int) -> bytes:

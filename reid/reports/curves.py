@@ -8,7 +8,7 @@ import numpy as np
 
 from reid.core.errors import ReidError
 from reid.core.files import read_csv, read_json
-from reid.core.forms import COUNT, FINITE, SHARE, Number, fit
+from reid.core.forms import COUNT, FINITE, NAME, SHARE, Number, fit
 from reid.reports.drawing import new_figure, save_figure, style
 from reid.reports.palette import BLUE, GREEN, GREY, GRID, QUIET, TEXT, VERMILLION
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _MAKER = "scripts/train.py"
 _MOST_SEEDS = 1000
 _SUMMARY = {
-    "model": str,
-    "backbone": str,
+    "model": NAME,
+    "backbone": NAME,
     "parameters": COUNT,
     "flops": Number(0, 1e30),
     "thumbnails": COUNT,
     "identities": COUNT,
-    "seeds": [{"images": COUNT, "best": (None, {"mAP": SHARE, "epoch": COUNT, "weights": str})}],
+    "seeds": [{"images": COUNT, "best": (None, {"mAP": SHARE, "epoch": COUNT, "weights": NAME})}],
 }
 Curve = tuple[np.ndarray, np.ndarray]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from reid.core.errors import ReidError
 from reid.core.files import read_csv, read_json
-from reid.core.forms import COUNT, SHARE, fit, short
+from reid.core.forms import COUNT, NAME, SHARE, fit, short
 from reid.core.splits import SCORED
 from reid.reports.drawing import new_figure, save_figure, style
 from reid.reports.palette import BLUE, GRID, NOTICE, QUIET, TEXT, VERMILLION, WHITE
@@ -90,8 +90,8 @@ def read_slices(path: Path | str) -> Slices:
         ReidError: the file is missing or another.
     """
     columns: dict[str, Any] = {
-        "slice": str,
-        "value": str,
+        "slice": NAME.of,
+        "value": NAME.of,
         "queries": COUNT.of_text,
         "mAP": SHARE.of_text,
         "low": _bound,
@@ -101,6 +101,22 @@ def read_slices(path: Path | str) -> Slices:
     if not 1 <= len(rows) <= _MOST:
         raise ReidError(f"{path}: has {len(rows):,} slices, not 1 to {_MOST:,}; make it with {_MAKER} --slices")
     return rows
+
+
+def fits_scores(cmc: tuple[np.ndarray, np.ndarray], scores: dict[str, Any]) -> bool:
+    """Whether a CMC curve has the rank-k of a split's scores."""
+    ranks = {name: int(name.removeprefix("rank-")) for name in scores["interval"] if name.startswith("rank-")}
+    shares = dict(zip(cmc[0].tolist(), cmc[1].tolist(), strict=True))
+    return all(abs(shares[k] - scores[name]) < 1e-9 for name, k in ranks.items() if k in shares)
+
+
+def fits_queries(slices: Slices, ap: np.ndarray) -> bool:
+    """Whether the parts of each slice have as many queries as there are, and in all their mAP."""
+    parts: dict[str, np.ndarray] = {}
+    for row in slices:
+        part = np.array([row["queries"], row["queries"] * row["mAP"]])
+        parts[row["slice"]] = parts.get(row["slice"], 0) + part
+    return all(abs(part - (len(ap), ap.sum())).max() < 1e-6 for part in parts.values())
 
 
 def _dots(

@@ -6,6 +6,7 @@ A zip is made whole or not at all, and comes with a receipt.
 import os
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def _list_tree(tree: Path, split: str) -> tuple[dict[str, Path], list[str]]:
             raise ReidError(f"{folder}: is a link that leads back to a folder above it; remove the link")
         if len(above) > _DEEPEST:
             raise ReidError(f"{folder}: lies more than {_DEEPEST} folders deep, and images of {split} lie 5 deep")
-        for entry in list(os.scandir(folder)):
+        for entry in list(islice(os.scandir(folder), MOST_MEMBERS + 1)):
             inside, path = normalise(f"{name}/{entry.name}"), folder / entry.name
             enter = entry.is_dir() and not is_clutter(inside)
             inside += "/" * enter

@@ -73,10 +73,11 @@ class Clone:
         )
 
     def outputs(self):
-        """SHA-256 of every output that dvc.yaml declares, of folders that of their files."""
+        """SHA-256 of every output that dvc.yaml declares and that repeats to the byte; of folders, of their files."""
         from dvc.repo import Repo
 
         outs = [Path(out.fs_path) for stage in Repo(str(self.folder)).index.stages for out in stage.outs]
+        outs = [out for out in outs if not out.name.endswith(".provenance.json") and out.parent.name != "inputs"]
         paths = sorted(path for out in outs for path in ([out] if out.is_file() else out.rglob("*")) if path.is_file())
         return {os.path.relpath(p, self.folder): hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths}
 

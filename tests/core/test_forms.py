@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from reid.core.forms import COUNT, SHARE, Number, fit, short
+from reid.core.forms import COUNT, NAME, SHARE, Number, fit, short
 
 COUNTS = Number(1, 10, whole=True)
 WEIGHTS = Number(1e-6, 1e6)
@@ -177,3 +177,17 @@ def test_any_value_is_shown_in_one_short_line():
     deep = json.loads("[" * 900 + "]" * 900)
     for value in ("x" * 10**6, list(range(10**5)), deep, {"a": deep}, 10**10_000, -(10**10_000), "\u2028\n\r\0" * 99):
         assert len(short(value)) <= 48 and short(value).isascii() and short(value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "a", "Atlético – 1", "日本", "$x$", "a\u00a0b", "x" * 200])
+def test_text_that_can_be_shown_is_itself(text):
+    assert NAME.of(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["\0", "a\nb", "\r", "\x7f", "\x85", "\u2028", "\ud800", "\uffff", "x" * 201, None, 3, [], b"a"]
+)
+def test_text_that_cannot_be_shown_is_refused(text):
+    with pytest.raises(ValueError, match="is not a line of at most 200 characters") as caught:
+        NAME.of(text)
+    assert str(caught.value).isprintable()

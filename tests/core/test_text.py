@@ -109,7 +109,7 @@ def test_table_is_read_whatever_else_it_holds(tmp_path, end):
     assert read_csv(tmp_path / "a.csv", COLUMNS, "x.py") == rows
     text = end.join(["\ufeffname\tcount", "a\t3", "", "b\t10", ""])
     assert read_csv(table(tmp_path / "b.tsv", text), COLUMNS, "x.py", "\t") == [rows[0], {"name": "b", "count": 10}]
-    assert read_csv(table(tmp_path / "c.csv", "name,count"), COLUMNS, "x.py") == []
+    assert read_csv(table(tmp_path / "c.csv", f"name,count{end}"), COLUMNS, "x.py") == []
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,8 @@ def test_table_is_read_whatever_else_it_holds(tmp_path, end):
         ("", "it has no column name; it is empty"),
         ("{}", "it has no column name; it is JSON, or the beginning of it"),
         ("<!DOCTYPE html>", "it has no column name; it is a web page"),
+        ("name,count", "its last line is cut short"),
+        ("name,count\na,1\nb,1", "its last line is cut short"),
         ("name,x\na,1\n", "it has no column count"),
         ("name,count,name\na,1,b\n", "it has several columns name"),
         ("name,count\na\n", "line 2 has 1 values for 2 columns"),

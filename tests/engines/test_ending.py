@@ -135,6 +135,4 @@ def test_a_run_ends_with_the_dvc_that_runs_it(run, tmp_path):
         dvc.wait()
 
     assert ended_within(process, tell)
-    assert (tmp_path / "a.kept").exists()
-    # while it ended, no other DVC could begin
-    assert (tmp_path / ".dvc/tmp/lock").read_text().strip() == str(process.pid)
+    assert (tmp_path / "a.kept").exists() and (tmp_path / "b.kept").exists()

@@ -101,11 +101,11 @@ def test_data_on_another_disk_by_a_link_works_in_snakemake_and_is_refused_by_dvc
 
 
 def test_odd_names_work_in_both_engines_and_neither_has_to_do_anything_again(clone):
-    clone.run("dvc", "repro", "weights@small", "external@elsewhere")
+    clone.run("dvc", "repro", "weights@small", "download")
     for target in (WEIGHTS, INDEX, EMBEDDINGS):
         assert clone.would_run(target) == {}
-    said = clone.run("dvc", "repro", "weights@small", "external@elsewhere")
-    assert said.count("Running stage") == 1 and said.count("didn't change") == 4
+    said = clone.run("dvc", "repro", "weights@small", "download")
+    assert said.count("Running stage") == 1 and said.count("didn't change") == 2
     assert not list(clone.folder.parent.rglob("X"))
 
 
@@ -123,9 +123,10 @@ def test_a_replaced_file_is_seen_by_both_engines_and_a_touched_one_is_not(clone)
     assert set(clone.would_run(WEIGHTS)) == {"weights", "total"}
     assert clone.would_run(INDEX) == {"download": 1, "index": 1, "total": 2}
     assert "external" in clone.would_run(EMBEDDINGS)
-    said = clone.run("dvc", "repro", "weights@small", "external@elsewhere")
-    for stage in ("download", "index", "weights@small", "external@elsewhere"):
-        assert f"Running stage '{stage}'" in said
+    assert "Running stage 'weights@small'" in clone.run("dvc", "repro", "weights@small")
+    changed = json.loads(clone.run("dvc", "status", "download", "--json"))["download"]
+    assert {"changed deps": {"data/inputs/download.json": "modified"}} in changed
+    snakemake(clone, INDEX, EMBEDDINGS)
     for target in (WEIGHTS, INDEX, EMBEDDINGS):
         assert clone.would_run(target) == {}
 
@@ -162,8 +163,8 @@ def test_code_that_is_missing_is_told_although_what_it_made_is_there(clone, path
 def test_raw_data_that_is_missing_is_made_again_as_soon_as_something_needs_it(clone):
     (clone.folder / "data/raw/test.zip").unlink()
     assert clone.would_run("data/thumbnails/test.npy") == {"download": 1, "index": 1, "thumbnails": 1, "total": 3}
-    said = clone.run("dvc", "repro", "download")
-    assert "Running stage 'download'" in said and (clone.folder / "data/raw/test.zip").exists()
+    snakemake(clone, "data/raw/test.zip")
+    assert clone.would_run(INDEX) == {}
 
 
 def date_tomorrow(clone, *names):

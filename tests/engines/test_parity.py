@@ -14,7 +14,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, ResourceSettings
 
 from builders import ROOT
-from reid.core.splits import RANKED
+from reid.core.splits import RANKED, SPLITS
 from reid.engines import workflow as engine
 from reid.engines.outside import RECORDS
 from reid.engines.stage import INPUTS, command
@@ -143,6 +143,9 @@ def test_a_stage_has_its_rules_inputs(stages, files, rules):
         declared = {dep.def_path for dep in stage.deps} - {"params.yaml"}
         if name.startswith("train@"):  # DVC cannot choose: all that train.splits and validation may name
             inputs |= {f"data/{kind}" for kind in TRAINABLE}
+        if name == "provenance":  # all that train.splits may name; embeddings stand for what they were made of
+            inputs |= {f"data/{kind}" for kind in TRAINABLE} | {f"data/raw/{split}.json" for split in SPLITS}
+            inputs = {path for path in inputs if not path.startswith(("results/models/", "data/weights/"))}
         declared -= {"extensions"} - inputs  # there may be none
         declared -= {f"{RECORDS}/{record}.json" for record in ("download", "weights", "external_models")}
         assert declared == inputs | {f"workflow/rules/{rule_file.name}"}, f"{name}: correct its deps in dvc.yaml"

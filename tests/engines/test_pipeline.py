@@ -5,6 +5,8 @@ Slow, because every job starts Python and imports PyTorch; the tests share two c
 
 import json
 import os
+import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,8 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from builders import ROOT
 from builders.clone import Clone
 from builders.model import MODEL
+from reid.core.files import sha256
 from reid.core.splits import RANKED
 
 pytestmark = pytest.mark.slow
@@ -95,7 +99,10 @@ def test_both_engines_make_the_same_bytes_also_after_kills(by_snakemake, by_dvc)
 
 def test_a_recorded_run_leaves_dvc_nothing_to_do(by_snakemake):
     by_snakemake.run("python", "-m", "reid.engines.ledger", "record")
-    assert "up to date" in by_snakemake.run("dvc", "repro")
+    said = by_snakemake.run("dvc", "repro")
+    assert re.findall("Running stage '(.*)'", said) == ["inputs"]  # which only looks outside
+    status = json.loads(by_snakemake.run("dvc", "status", "--json"))
+    assert status == {"inputs": ["always changed"]}
 
 
 def test_a_dvc_run_leaves_snakemake_nothing_to_do(by_dvc):
@@ -106,7 +113,7 @@ def test_a_models_parameter_reruns_that_model_alone(by_dvc):
     by_dvc.params["models"]["second"] = {**MODEL, "seed": 2}
     by_dvc.write_params()
     after = {"distances": 3, "evaluate": 2, "rank": 2, "browse": 3, "figures": 2, "curves": 1, "submission": 1}
-    after["total"] = 19
+    after |= {"provenance": 2, "total": 21}
     assert by_dvc.would_run() == {"weights": 1, "train": 1, "embed": 3, **after}
     status = json.loads(by_dvc.run("dvc", "status", "--json"))
     assert {"weights@second", "train@second", "embed@second"} <= set(status)
@@ -157,6 +164,27 @@ def test_scores_of_a_split_that_was_trained_on_are_not_taken_for_valid_results(b
     )
     assert "train.splits holds valid" in said
     (by_snakemake.folder / "params.yaml").write_text(text)
+
+
+def test_a_submission_has_its_provenance_and_comes_back_under_another_name(by_dvc, tmp_path):
+    ranking = by_dvc.folder / "results/submission/test.json"
+    record = json.loads(ranking.with_name("test.provenance.json").read_text())
+    assert record["submission"]["sha256"] == sha256(ranking)
+    assert record["engine"] == "dvc" and record["code"]["commit"]
+    assert record["checkpoints"][0]["parameters"]["seed"] == MODEL["seed"]
+    for split, receipt in record["zips"].items():
+        assert receipt["sha256"] == sha256(by_dvc.folder / f"data/raw/{split}.zip")
+    assert set(record["zips"]) == {"train", "test"}
+    mailed = shutil.copy(ranking, tmp_path / "mailed.json")
+    said = by_dvc.run("python", "scripts/trace.py", str(mailed))
+    assert "results/submission/test.json" in said and record["code"]["commit"] in said
+
+
+def test_the_notebook_of_the_readme_reads_what_a_run_made(by_dvc):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1].replace("resnet18", "small")
+    code += "\nassert len(index) == len(embeddings) and {'query', 'gallery', 'distance'} <= set(distances)\n"
+    by_dvc.run("python", "-c", code)
 
 
 def test_a_second_configuration_is_refused(by_snakemake):

@@ -15,7 +15,7 @@ from builders.split import TinySplit, members_of, png
 from builders.zips import ENTRY, Part, write_parts, zip_bytes
 from reid.core.errors import ReidError
 from reid.raw.archive import read_member
-from reid.raw.directory import list_members
+from reid.raw.directory import directory_bytes, list_members
 
 PNG = png(20, 10, 1)
 
@@ -364,6 +364,16 @@ def test_no_change_escapes_as_another_error(tmp_path, data):
     except ReidError:
         return
     assert all(member.offset + member.packed <= len(whole) for member in members)
+
+
+@pytest.mark.parametrize("options", [{}, {"zip64": True}, {"comment": b"comment"}, {"before": b"x" * 50}])
+def test_directory_as_it_is_written(tmp_path, options):
+    path = write_parts(tmp_path / "a.zip", tiny_parts(), **options)
+    directory = directory_bytes(path)
+    assert directory.count(ENTRY) == 11 and directory.startswith(ENTRY) and directory in path.read_bytes()
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(ReidError, match="a.zip: is not a complete zip"):
+        directory_bytes(path)
 
 
 def test_directory_of_a_zip_of_this_pipeline_is_checked_against_its_digests(tmp_path):

@@ -64,26 +64,9 @@ def places(content, at=()):
 
 
 DEEP = json.loads("[" * 300 + "]" * 300)
-ODD = [
-    None,
-    True,
-    False,
-    -1,
-    0.5,
-    1.5,
-    10**400,
-    "x",
-    "",
-    "$\\frac{1}",
-    "\ud800",
-    "\0",
-    [],
-    {},
-    [1],
-    {"a": 1},
-    DEEP,
-    GONE,
-]
+ODD = [None, True, False, -1, 0.5, 1.5, 10**400, [], {}, [1], {"a": 1}, DEEP, GONE]
+ODD += ["x", "", "$\\frac{1}", "\ud800", "\0", "a\nb", "\x85", "\u202e", "日", "x" * 200, "x" * 201]
+NAMES = {"model", "backbone", "weights"}
 FREE = {"pairs", "trained_on", "seed"}  # what nothing is made of
 
 
@@ -116,7 +99,8 @@ def test_any_value_at_any_place_is_refused_with_the_place_or_drawn(tmp_path, kin
                 assert str(place[0]) in message or "unexpected" in message or "is no" in message, (place, message)
             else:
                 taken += 1
-                if place[-1] not in FREE and taken % 7 == 0:  # drawing takes a third of a second
+                drawn = place[-1] in NAMES or (place[-1] not in FREE and taken % 7 == 0)  # a third of a second each
+                if drawn:
                     draw_all(tmp_path, **{kind: result})
     assert taken > 20
 
@@ -212,6 +196,8 @@ def test_tables_of_text_are_read(tmp_path):
         ("slices", SLICES.replace("0.4", "x")),
         ("slices", SLICES.replace("0.4", "4")),
         ("slices", SLICES.replace("b,3", "3")),
+        ("slices", SLICES.replace("a,b", 'a,"b\0"')),
+        ("slices", SLICES.replace("a,b", "a," + "b" * 300)),
         ("slices", SLICES.splitlines()[0] + "\na,b,3,0.5,0.4,0.6" * 2000),
         ("curve", CURVE + "1\t2\n"),
         ("curve", CURVE + "0\t2\n"),

@@ -6,6 +6,7 @@
 #          results/queries/{split}.parquet       what is known of each query, and how it was ranked (valid, test)
 #          results/plots/{kind}/{split}.csv      CMC curve, scores of slices, histogram of AP (valid, test)
 #          results/submission/{split}.json       ranking JSON (test, challenge; valid by name)
+#          results/submission/{split}.provenance.json     all that it was made of, and when and where
 
 
 rule distances:
@@ -107,3 +108,40 @@ rule rank:
         "{wildcards.split}: ranking"
     shell:
         "python scripts/rank.py --index {input.index:q} --distances {input.distances:q} --out {output:q} --log {log:q}"
+
+
+rule provenance:
+    """What the ranking of one split was made of: commit, parameters, SHA-256 of every input, versions, machine."""
+    input:
+        code=engine.code("provenance", "core", "params", "lineage"),
+        ranking=rules.rank.output,
+        receipts=lambda wildcards: expand(
+            rules.download.output.receipt, split=engine.used(PARAMS, wildcards.split)
+        ),
+        index=lambda wildcards: expand(
+            rules.index.output, split=engine.used(PARAMS, wildcards.split)
+        ),
+        thumbnails=lambda wildcards: expand(
+            rules.thumbnails.output, split=engine.used(PARAMS, wildcards.split)
+        ),
+        weights=expand(rules.weights.output, model=engine.fused_here(PARAMS)),
+        embeddings=expand(
+            "results/embeddings/{model}/{{split}}.npy", model=PARAMS.fused()
+        ),
+        checkpoints=expand(
+            rules.train.output.checkpoint, model=engine.fused_here(PARAMS)
+        ),
+    output:
+        "results/submission/{split}.provenance.json",
+    log:
+        "logs/provenance/{split}.log",
+    wildcard_constraints:
+        split=engine.names(RANKED),
+    conda:
+        engine.ENVIRONMENT
+    message:
+        "{wildcards.split}: provenance of the ranking"
+    shell:
+        "python scripts/provenance.py --split {wildcards.split:q} --ranking {input.ranking:q}"
+        " --receipts {input.receipts:q} --inputs {input.index:q} {input.thumbnails:q} {input.weights:q}"
+        " {input.embeddings:q} --checkpoints {input.checkpoints:q} --out {output:q} --log {log:q}"
