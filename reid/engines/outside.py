@@ -19,7 +19,7 @@ from reid.core.files import regular, sha256, write_json
 from reid.core.splits import RANKED, SPLITS
 from reid.params.files import missing_files
 from reid.params.schema import Params
-from reid.raw.archive import open_zip
+from reid.raw.directory import directory_bytes
 
 Content = dict[str, Any]
 
@@ -109,9 +109,8 @@ def _of_file(path: Path) -> Content:
 
 def _of_zip(path: Path) -> Content:
     """Size and directory of a zip, which has the CRC of every member: 12 GB need not be read."""
-    with open_zip(path) as archive, open(path, "rb") as file:
-        file.seek(archive.start_dir)
-        return {"bytes": path.stat().st_size, "sha256_of_directory": hashlib.sha256(file.read()).hexdigest()}
+    directory = directory_bytes(path)
+    return {"bytes": path.stat().st_size, "sha256_of_directory": hashlib.sha256(directory).hexdigest()}
 
 
 def _of_tree(path: Path) -> Content:

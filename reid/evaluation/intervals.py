@@ -41,17 +41,24 @@ class Resamples:
 
     def __init__(self, actions: int, resamples: int, seed: int) -> None:
         self.actions, self._resamples, self._seed = actions, resamples, seed
-        self._kept = np.concatenate(list(self._draw())) if actions * resamples <= _KEPT else None
+        self._kept = None
+        if actions * resamples <= _KEPT:
+            kept, first = np.empty((resamples, actions)), 0
+            for drawn in self._draw():
+                kept[first : first + len(drawn)] = drawn
+                first += len(drawn)
+            self._kept = kept
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return self._draw() if self._kept is None else iter((self._kept,))
+        return (drawn.astype(float) for drawn in self._draw()) if self._kept is None else iter((self._kept,))
 
     def _draw(self) -> Iterator[np.ndarray]:
+        """The same as int64 arrays."""
         rng, left, most = np.random.default_rng(self._seed), self._resamples, max(1, _BLOCK // self.actions)
         while left:
             rows = min(most, left)
             drawn = rng.integers(0, self.actions, (rows, self.actions)) + self.actions * np.arange(rows)[:, None]
-            yield np.bincount(drawn.ravel(), minlength=rows * self.actions).reshape(rows, self.actions).astype(float)
+            yield np.bincount(drawn.ravel(), minlength=rows * self.actions).reshape(rows, self.actions)
             left -= rows
 
 

@@ -11,9 +11,9 @@ from reid.core.errors import ReidError
 from reid.core.files import regular
 from reid.core.integrity import read_verified
 from reid.core.splits import SPLITS
-from reid.core.tables import column, has_role, is_query
+from reid.core.tables import column, is_query, labels
 from reid.data.index import build_index, read_bbox_info, read_index
-from reid.raw.archive import member_name, open_zip
+from reid.raw.directory import list_members
 from reid.raw.filenames import is_clutter, parse_name
 from reid.retrieval.order import Ranked
 
@@ -68,11 +68,12 @@ def read_queried(path: Path | str, columns: Sequence[str], labelled: bool = Fals
 
 def _check_queries(table: pa.Table, path: Path | str) -> None:
     """Check that boxes can be ranked: each query's action has gallery boxes, and no box stands twice."""
-    query, gallery = is_query(table), has_role(table, "gallery")
-    if has_role(table, "train").any():
+    code, roles = labels(table, "role")
+    if "train" in roles:
         raise ReidError(f"{path}: is of the training split, which has no queries")
-    if not query.any():
+    if "query" not in roles:
         raise ReidError(f"{path}: holds no query")
+    query, gallery = (code == (roles.index(role) if role in roles else len(roles)) for role in ("query", "gallery"))
     if not (query | gallery).all():
         raise ReidError(f"{path}: holds boxes that are neither of the queries nor of the gallery")
     bbox, action = column(table, "bbox_idx"), column(table, "action_idx")
@@ -105,17 +106,15 @@ def _read_json(path: Path) -> pa.Table:
 
 def _split_of(path: Path) -> str:
     """The split of a zip, from its members: the challenge has names without labels."""
-    with open_zip(path) as archive:
-        for info in archive.infolist():
-            name = member_name(info)
-            if name.split("/")[0] in SPLITS:
-                return name.split("/")[0]
-            if name.endswith(".png") and not is_clutter(name):
-                try:
-                    labelled = parse_name(name.rsplit("/", 1)[-1]).person_uid is not None
-                except ValueError:
-                    continue
-                return "valid" if labelled else "challenge"
+    for name in (member.name for member in list_members(path)):
+        if name.split("/")[0] in SPLITS:
+            return name.split("/")[0]
+        if name.endswith(".png") and not is_clutter(name):
+            try:
+                labelled = parse_name(name.rsplit("/", 1)[-1]).person_uid is not None
+            except ValueError:
+                continue
+            return "valid" if labelled else "challenge"
     raise ReidError(f"{path}: holds no thumbnails")
 
 

@@ -1,7 +1,5 @@
 """The raw zips: packed the same way every time, listed from their directory, read by offset, never extracted."""
 
-import contextlib
-import io
 import os
 import struct
 import zipfile
@@ -9,11 +7,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from reid.core.errors import ReidError
-from reid.core.files import regular, replacing
-from reid.core.integrity import CheckedFile
+from reid.core.files import replacing
 from reid.core.sniff import describe_bytes
-from reid.raw.members import normalise
 from reid.raw.sizes import MOST_UNPACKED
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's oldest time: a packed zip does not depend on when it was packed
@@ -42,32 +37,6 @@ def write_members(path: Path | str, members: Iterable[tuple[str, bytes]]) -> Non
             info.create_system = 3
             info.external_attr = 0o644 << 16
             archive.writestr(info, content)
-
-
-def open_zip(path: Path | str) -> zipfile.ZipFile:
-    """Open a zip and read its directory.
-
-    Raises:
-        ReidError: the file is missing, truncated or no zip.
-    """
-    try:
-        return zipfile.ZipFile(io.BufferedReader(CheckedFile(regular(path)), 1 << 20))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ReidError(
-            f"{path}: is not a complete zip ({error}); it was cut short or is another kind of file: fetch it again"
-        ) from error
-
-
-def member_name(info: zipfile.ZipInfo) -> str:
-    """Name of a member as :func:`reid.raw.members.normalise` spells it.
-
-    Old packers write UTF-8 without saying so, and ``zipfile`` then reads it as code page 437; this is undone here.
-    """
-    name = info.filename
-    if not info.flag_bits & 0x800 and not name.isascii():
-        with contextlib.suppress(UnicodeError):  # it was code page 437 after all
-            name = name.encode("cp437").decode("utf-8")
-    return normalise(name)
 
 
 def read_member(

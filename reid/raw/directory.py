@@ -231,7 +231,7 @@ def _unlisted(file: CheckedFile, members: list[Member], directory: int) -> list[
         start, before = member.offset, end
         end = start + LOCAL_HEADER.size + member.stored_name + member.packed
         inside = before <= start and end <= directory
-        if not inside or (number % stride == 0 and _read_at(file, start, 4) != b"PK\x03\x04"):
+        if not inside or (number % stride == 0 and file.unchecked(start, 4) != b"PK\x03\x04"):
             raise ValueError(f"{shown(member.name)} is not where the directory says")
         if start - before >= _SMALLEST_IMAGE:
             names += _walk(file, last, start)

@@ -158,7 +158,7 @@ def test_nothing_is_read_again_that_was_not_touched(named, monkeypatch):
     def never(*args):
         raise AssertionError("read again")
 
-    for name in ("sha256", "open_zip"):
+    for name in ("sha256", "directory_bytes"):
         monkeypatch.setattr(outside, name, never)
     assert all_of(params) == before
 
