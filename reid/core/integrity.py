@@ -9,6 +9,7 @@ what DVC's ledger records, for DVC puts back files of earlier runs; else it is r
 import hashlib
 import io
 import json
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -277,10 +278,10 @@ class CheckedArray:
             verify(path)  # that it is damaged is the better reason
             raise
         self.shape, self.dtype, self.ndim = self.array.shape, self.array.dtype, self.array.ndim
-        raw = np.memmap(path, np.uint8, mode="r")
-        self._data, self._first = raw.data, int(self.array.offset)
+        self._raw = np.memmap(path, np.uint8, mode="r")
+        self._data, self._first = self._raw.data, int(self.array.offset)
         self._row = self.array.nbytes // len(self.array) if len(self.array) else 0
-        self._checker = _Checker(path, len(raw))
+        self._checker = _Checker(path, len(self._raw))
         sums = self._checker.sums
         if sums:
             together = self.array.flags.c_contiguous and self._row  # else a row lies in many places, or in none
@@ -305,6 +306,12 @@ class CheckedArray:
             self._check(numbers[numbers < len(sums.digests)])
         found: np.ndarray = self.array[rows]
         return found
+
+    def release(self) -> None:
+        """Let the system have the memory of what was read; it is mapped again when it is needed."""
+        for mapped in (self.array.base, self._raw.base):
+            if isinstance(mapped, mmap.mmap):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def _check(self, numbers: np.ndarray) -> None:
         self._checker.check(self._data, numbers)
@@ -338,7 +345,7 @@ class CheckedFile(io.RawIOBase):
         return self._file.readinto(buffer) or 0
 
     def unchecked(self, offset: int, size: int) -> bytes:
-        """Bytes of a place, of whose block nothing else is read: a few that tell by themselves whether they are sound."""
+        """A few bytes that tell by themselves whether they are sound: nothing else of their block is read."""
         return os.pread(self._file.fileno(), size, offset)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -46,9 +46,7 @@ def claim() -> None:
     if not _hold(RUN, 2 * SECONDS_TO_END if parent else 0, parent):
         raise _busy(_written(RUN))
     if not _hold(JOBS_LOCK, 2 * SECONDS_TO_END):
-        raise ReidError(
-            f"a job of an earlier run is still at work in this folder ({Path.cwd()}); end it and run again"
-        )
+        raise ReidError(f"a job of an earlier run is still at work in this folder ({Path.cwd()}); wait for it to end")
     _held.pop().close()  # our own jobs will hold it
 
 

@@ -53,7 +53,8 @@ class Clone:
     def environment(self):
         who = {f"GIT_{role}_{what}": "t@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, **who, "PATH": path, "PYTHONPATH": str(self.folder), "DVC_NO_ANALYTICS": "1"}
+        mine = {key: value for key, value in os.environ.items() if not key.startswith("REID_")}
+        return {**mine, **who, "PATH": path, "PYTHONPATH": str(self.folder), "DVC_NO_ANALYTICS": "1"}
 
     def run(self, *words, fails=False):
         done = subprocess.run(

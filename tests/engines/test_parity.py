@@ -61,7 +61,7 @@ def stages(folder):
 @pytest.fixture(scope="module")
 def workflow(folder, stages):
     """Snakemake's workflow with the whole graph of jobs: for its target, and for all that DVC's stages make."""
-    before = Path.cwd()
+    before, environment = Path.cwd(), dict(os.environ)
     with SnakemakeApi() as api:
         found = api.workflow(
             resource_settings=ResourceSettings(cores=8), snakefile=folder / "Snakefile", workdir=folder
@@ -72,6 +72,8 @@ def workflow(folder, stages):
         found._workflow._build_dag()
         yield found._workflow
     os.chdir(before)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 @pytest.fixture(scope="module")

@@ -293,6 +293,21 @@ def test_program_takes_settings_and_weights_from_the_parameter_file(tmp_path):
         assert (written == np.concatenate([matrix.ravel() for matrix in wanted])).all()
 
 
+@pytest.mark.parametrize("kind", ["<f2", ">f4", "<f8", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_program_takes_embeddings_of_any_float_type_and_makes_the_same_file(tmp_path, kind, order):
+    """NumPy's default is float64."""
+    table = index(6)
+    write_index(tmp_path / "i.parquet", table, "valid", "0" * 64)
+    rows = np.random.default_rng(2).normal(size=(len(table), 5)).astype(np.float16)
+    for name, array in (("a", rows.astype(np.float32)), ("b", np.asarray(rows, kind, order=order))):
+        np.save(tmp_path / f"{name}.npy", array)
+        files = {"index": tmp_path / "i.parquet", "embeddings": [tmp_path / f"{name}.npy"], "weights": None}
+        out = tmp_path / f"{name}.parquet"
+        PROGRAM["main"](argparse.Namespace(params=ROOT / "params.yaml", out=out, **files))
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
 def test_euclidean_distance_of_close_embeddings_does_not_cancel():
     embeddings = np.full((2, 8), 1000, np.float32)
     embeddings[1, 0] += 2.0**-10

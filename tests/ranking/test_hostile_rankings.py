@@ -196,7 +196,10 @@ def test_ranking_that_fills_its_limit_takes_bounded_time_and_memory(tmp_path, ki
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
     )
     assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
-    assert done.stderr.startswith("error: r.json is not a valid ranking: ") and len(done.stderr) < 5000
+    assert (
+        done.stderr.startswith("error: r.json is not a valid ranking of the boxes in boxes.json: ")
+        and len(done.stderr) < 5000
+    )
     assert time.monotonic() - started < 60
 
 

@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from builders import ROOT, scored
+from reid.core import integrity
+from reid.core.integrity import CheckedArray
 from reid.data.index import write_index
 from reid.reports import channels as colours
 from reid.reports.channels import channels
@@ -96,14 +98,16 @@ def test_published_counts_are_those_of_the_data_set():
         assert PUBLISHED[split]["thumbnails"] == PUBLISHED[split]["queries"] + PUBLISHED[split]["gallery"]
 
 
-@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize(
+    "opened", [lambda path: np.load(path), lambda path: np.load(path, mmap_mode="r"), CheckedArray]
+)
 @pytest.mark.parametrize("block", [1, 7, 64])
-def test_colours_equal_those_of_all_pixels(tmp_path, monkeypatch, mapped, block):
+def test_colours_equal_those_of_all_pixels(tmp_path, monkeypatch, opened, block):
     monkeypatch.setattr(colours, "_BLOCK", block)
     store = store_of(range(30)) // [1, 2, 3]
     store = store.astype(np.uint8)
     np.save(tmp_path / "s.npy", store)
-    measured = channels(np.load(tmp_path / "s.npy", mmap_mode="r") if mapped else store)
+    measured = channels(opened(tmp_path / "s.npy"))
     pixels = store.reshape(-1, 3).tolist()
     for c in range(3):
         values = [pixel[c] / 255 for pixel in pixels]
@@ -112,13 +116,29 @@ def test_colours_equal_those_of_all_pixels(tmp_path, monkeypatch, mapped, block)
     assert (measured["images"], measured["of"]) == (30, 30)
 
 
-def test_of_a_large_store_evenly_spaced_images_are_taken_and_said_so():
-    store = np.repeat(np.arange(100, dtype=np.uint8), 16 * 8 * 3).reshape(100, 16, 8, 3)
-    measured = channels(store, sample=8)
-    taken = [0, 12, 25, 37, 50, 62, 75, 87]
+def test_of_a_large_store_evenly_spaced_groups_of_images_are_taken_and_said_so(monkeypatch):
+    monkeypatch.setattr(colours, "_BLOCK", 4)
+    store = np.repeat(np.arange(102, dtype=np.uint8), 16 * 8 * 3).reshape(102, 16, 8, 3)
+    measured = channels(store, sample=12)
+    taken = [0, 1, 2, 3, 32, 33, 34, 35, 64, 65, 66, 67]
     assert measured["mean"] == pytest.approx([np.mean(taken) / 255] * 3)
     assert measured["std"] == pytest.approx([np.std(taken) / 255] * 3)
-    assert (measured["images"], measured["of"]) == (8, 100)
+    assert (measured["images"], measured["of"]) == (12, 102)
+
+
+def test_of_a_large_store_no_more_blocks_are_read_than_are_counted(tmp_path, monkeypatch):
+    """Each block has a digest, and to check a part of it is to read it all."""
+    np.save(tmp_path / "s.npy", np.zeros((64 * 200 + 17, 2, 2, 3), np.uint8))
+    content, block = (tmp_path / "s.npy").read_bytes(), 64 * 12
+    parts = [content[:128], *(content[i : i + block] for i in range(128, len(content), block))]
+    digests = integrity.Sums(len(content), 128, block, [integrity.digest(part) for part in parts])
+    integrity.write_sums(tmp_path / "s.npy", digests)
+    checked = []
+    monkeypatch.setattr(integrity._Checker, "check", lambda self, data, numbers: checked.extend(numbers.tolist()))
+    store = CheckedArray(tmp_path / "s.npy")
+    checked.clear()
+    assert channels(store, sample=640)["images"] == 640
+    assert len(set(checked)) == 10 and max(checked) > 150
 
 
 def test_white_images_do_not_overflow():
