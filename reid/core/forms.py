@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -11,13 +10,11 @@ _UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff\\ufff
 _LONGEST = 48  # characters of a value in a message
 
 
-@dataclass(frozen=True)
 class Number:
     """A range of numbers, its ends included; ``whole`` for integers."""
 
-    low: float
-    high: float
-    whole: bool = False
+    def __init__(self, low: float, high: float, whole: bool = False) -> None:
+        self.low, self.high, self.whole = low, high, whole
 
     def __str__(self) -> str:
         low, high = (int(end) if abs(end) < 2**53 and end == int(end) else end for end in (self.low, self.high))
@@ -48,11 +45,11 @@ class Number:
         return number
 
 
-@dataclass(frozen=True)
 class Text:
-    """Texts that can be shown: in one line, without control characters and half characters."""
+    """Texts that can be shown: in one line of ``most`` characters, without control characters and half ones."""
 
-    most: int = 200  # characters
+    def __init__(self, most: int = 200) -> None:
+        self.most = most
 
     def __str__(self) -> str:
         return f"a line of at most {self.most} characters"

@@ -22,7 +22,12 @@ _STEP = 0.1  # seconds
 
 
 def prepare(workflow: Any) -> None:
-    """Let this Snakemake end with its jobs from now on; called by the main thread, once its scheduler is there."""
+    """Let this Snakemake end with its jobs from now on; called by the main thread, once its scheduler is there.
+
+    Jobs on other machines are Snakemake's own affair.
+    """
+    if not workflow.local_exec:
+        return
 
     def told(number: int, _: FrameType | None) -> None:
         # a handler must not wait; and a terminal tells the jobs as well, which then need a moment

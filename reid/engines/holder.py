@@ -32,7 +32,7 @@ def claim() -> None:
     """Take this folder until the process ends.
 
     Raises:
-        ReidError: another run is at work here, or a job of a killed one does not end.
+        ReidError: another run is at work here, a job of a killed one does not end, or the DVC that runs this is gone.
     """
     if _held:
         return
@@ -51,13 +51,19 @@ def claim() -> None:
 
 
 def working_for() -> psutil.Process | None:
-    """The living process of :func:`on_behalf_of`; None if there is none."""
-    number, _, started = os.environ.get(PARENT, "").partition(":")
+    """The process of :func:`on_behalf_of`; None for a run by hand.
+
+    Raises:
+        ReidError: it is gone.
+    """
+    if PARENT not in os.environ:
+        return None
+    number, _, started = os.environ[PARENT].partition(":")
     with contextlib.suppress(ValueError, psutil.NoSuchProcess):
         process = psutil.Process(int(number))
         if f"{process.create_time():.2f}" == started:
             return process
-    return None
+    raise ReidError("the dvc process that ran this is gone")
 
 
 def on_behalf_of(process: psutil.Process) -> dict[str, str]:

@@ -66,7 +66,7 @@ def params(workflow: Any) -> Params:
     if os.pathsep in str(ROOT):
         raise ReidError(f"{ROOT}: Python cannot find code in a folder with {os.pathsep} in its name; rename it")
     rights.require(Path(".snakemake"), depth=1)
-    if any(_REMOVES.match(word) for word in sys.argv):
+    if workflow.is_main_process and any(_REMOVES.match(word) for word in sys.argv):
         holder.claim()
     found = read_params()
     outside.check(found)

@@ -140,10 +140,9 @@ def test_a_snakemake_that_dvc_runs_leaves_dvcs_lock_alone_and_holds_the_folder_f
 
 
 @pytest.mark.parametrize("value", ["", "x", "1:1.00", f"{2**22 + 1}:5.00"])
-def test_an_environment_that_names_no_living_dvc_is_that_of_a_run_by_hand(folder, claim, value):
-    claim(**{holder.PARENT: value})
-    with pytest.raises(LockError):
-        Lock(str(folder / ".dvc/tmp/lock")).lock()
+def test_a_snakemake_whose_dvc_is_gone_does_not_begin(claim, value):
+    process, said = claim(**{holder.PARENT: value})
+    assert process.wait() == 1 and said == "the dvc process that ran this is gone"
 
 
 def test_the_next_run_waits_for_the_jobs_of_a_killed_one(folder, claim, start_program):
