@@ -6,7 +6,7 @@ import standin
 from bench_networks import baseline
 from bench_rows import INPUT, WIDTH, line
 from measuring import seconds
-from reid.core.integrity import digest, verify
+from reid.core.checksums import digest, verify
 from reid.core.parallel import cores
 from reid.data.actions import group_actions
 from reid.data.index import build_index
@@ -54,8 +54,9 @@ def checksums(share, kit, folder):
 
 def _embedding(store, share):
     """Seconds to embed thumbnails with ResNet-50 (ResNet-18 in a trial), on the GPU if there is one."""
-    params = baseline("resnet50" if share == 1 else "resnet18", 32, INPUT)
-    network = Embedder(next(iter(params.models.values())).network, INPUT)
+    backbone, size = ("resnet50", INPUT) if share == 1 else ("resnet18", (64, 32))
+    params = baseline(backbone, 32, size)
+    network = Embedder(next(iter(params.models.values())).network, size)
     return seconds(lambda: embed(network, store, params.embed, progress=False), 3)
 
 

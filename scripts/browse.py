@@ -10,8 +10,8 @@ from reid.page.content import COLUMNS
 from reid.page.gallery import write_page
 from reid.page.rankings import rank_actions
 from reid.params.reading import read_params
-from reid.ranking.boxes import read_queried
 from reid.ranking.distances import read_distances
+from reid.ranking.query_gallery import read_queried
 
 
 def main(args):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reid.core import cli
 from reid.core.tables import is_query
-from reid.ranking.boxes import read_boxes
+from reid.ranking.query_gallery import read_boxes
 from reid.ranking.ranking_file import check_ranking, read_ranking
 
 

@@ -6,8 +6,8 @@ from reid.core import cli
 from reid.core.errors import ReidError
 from reid.data.actions import group_actions
 from reid.params.reading import read_params
-from reid.ranking.boxes import read_queried
 from reid.ranking.distances import action_distances, write_distances
+from reid.ranking.query_gallery import read_queried
 from reid.retrieval.embeddings import read_embeddings
 
 

@@ -7,9 +7,9 @@ challenge_bbox_info.json, the hidden labels of its challenge, beside the zip.
 from pathlib import Path
 
 from reid.core import cli
+from reid.core.checksums import sums_path
 from reid.core.errors import ReidError
 from reid.core.files import write_json
-from reid.core.integrity import sums_path
 from reid.core.splits import SPLITS
 from reid.params import read_params
 from reid.sources.checks import check_zip

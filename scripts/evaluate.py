@@ -11,12 +11,12 @@ from reid.core.cli import log
 from reid.core.files import write_csv, write_json
 from reid.core.tables import values
 from reid.evaluation.intervals import Resamples, action_codes, mean_intervals
-from reid.evaluation.matches import scored_rows
 from reid.evaluation.queries import INDEX_COLUMNS, query_table, write_queries
 from reid.evaluation.slices import slice_scores
+from reid.evaluation.true_matches import scored_rows
 from reid.params.reading import read_params
-from reid.ranking.boxes import read_queried
 from reid.ranking.distances import read_distances
+from reid.ranking.query_gallery import read_queried
 from reid.retrieval.metrics import ap_histogram, cmc, score
 from reid.retrieval.order import rank
 

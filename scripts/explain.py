@@ -10,8 +10,8 @@ from reid.core.errors import ReidError
 from reid.data.thumbnails import open_store
 from reid.models import device
 from reid.models.checkpoint import load
-from reid.ranking.boxes import read_queried
 from reid.ranking.distances import read_distances
+from reid.ranking.query_gallery import read_queried
 from reid.reports.explanation import COLUMNS, LARGEST, choose, maps_of
 from reid.reports.explanation_sheet import draw
 

@@ -11,10 +11,10 @@ from reid.core import cli
 from reid.core.errors import ReidError
 from reid.core.tables import values
 from reid.data.thumbnails import open_store
-from reid.evaluation.matches import scored_rows
 from reid.evaluation.queries import read_queries
-from reid.ranking.boxes import BOX_COLUMNS, read_queried
+from reid.evaluation.true_matches import scored_rows
 from reid.ranking.distances import read_distances
+from reid.ranking.query_gallery import BOX_COLUMNS, read_queried
 from reid.reports.scorecard import draw_scores, fits_queries, fits_scores, read_cmc, read_scores, read_slices
 from reid.reports.worst import worst_answers, worst_sheet
 from reid.retrieval.metrics import average_precision

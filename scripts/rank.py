@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from reid.core import cli
-from reid.ranking.boxes import BOX_COLUMNS, read_queried
 from reid.ranking.distances import read_distances
+from reid.ranking.query_gallery import BOX_COLUMNS, read_queried
 from reid.ranking.ranking_file import write_ranking
 from reid.retrieval.order import rank
 

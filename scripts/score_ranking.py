@@ -5,8 +5,8 @@ from pathlib import Path
 
 from reid.core import cli
 from reid.core.errors import ReidError
-from reid.evaluation.matches import scored_rows
-from reid.ranking.boxes import read_boxes
+from reid.evaluation.true_matches import scored_rows
+from reid.ranking.query_gallery import read_boxes
 from reid.ranking.ranking_file import check_ranking, read_ranking
 from reid.retrieval.metrics import score
 

@@ -13,7 +13,7 @@ from reid.params.reading import model_params, read_params
 from reid.training.curves import Curves
 from reid.training.dataset import Images, select_identities
 from reid.training.fingerprint import fingerprint
-from reid.training.state import TrainingState
+from reid.training.resume import TrainingState
 from reid.training.train import train
 from reid.training.validation import Validator
 

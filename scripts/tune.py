@@ -13,10 +13,10 @@ from reid.core.tables import column
 from reid.data.actions import group_actions
 from reid.params.reading import read_params
 from reid.params.registries import POSTPROCESSING
-from reid.params.rewriting import write_section
 from reid.params.schema import parts
-from reid.ranking.boxes import read_queried
+from reid.params.section_writer import write_section
 from reid.ranking.distances import action_distances
+from reid.ranking.query_gallery import read_queried
 from reid.ranking.tuning import LEAST_GAIN, STEPS, changed, tune
 from reid.retrieval.embeddings import read_embeddings
 from reid.retrieval.metrics import ap_of_actions

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reid.core import sniff
+from reid.core import file_type
 
 _MAGIC = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -26,7 +26,7 @@ def map_array(path: Path | str) -> np.memmap:
     """
     with open(path, "rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
-            raise ValueError(f"it is {sniff.describe(path)}")
+            raise ValueError(f"it is {file_type.describe(path)}")
         file.seek(0)
         try:
             shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)

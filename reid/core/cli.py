@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from reid.core import sniff
+from reid.core import file_type
 from reid.core.errors import ReidError
 from reid.core.forms import Number
 from reid.core.processes import end_with_engine
@@ -89,7 +89,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
         if args.log:
             args.log.parent.mkdir(parents=True, exist_ok=True)
             if args.log.exists() and not args.log.is_file() and not args.log.is_char_device():
-                raise ReidError(f"{args.log}: is {sniff.describe(args.log)}, not a file")
+                raise ReidError(f"{args.log}: is {file_type.describe(args.log)}, not a file")
             log.addHandler(_File(args.log, mode="w", encoding="utf-8", errors="backslashreplace"))
         main(args)
         if sys.stdout:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from reid.core import sniff
+from reid.core import file_type
+from reid.core.checksums import Sums, read_verified, sum_file, write_sums
 from reid.core.errors import ReidError
 from reid.core.forms import short
-from reid.core.integrity import Sums, read_verified, sum_file, write_sums
 
 _CSV, _JSON = 1 << 24, 1 << 26  # bytes that a file may have: far beyond what the true size needs
 
@@ -28,7 +28,7 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
 
     Yields the temporary path. If the body raises, the temporary file is removed and ``path`` is left as it was. A
     process that is killed leaves the temporary file (``.NAME.partial``), which the next run overwrites. The digests of
-    the file lie beside it (:mod:`reid.core.integrity`).
+    the file lie beside it (:mod:`reid.core.checksums`).
 
     Args:
         path: the file to make; missing parent folders are made.
@@ -112,7 +112,7 @@ def read_csv(
     except OSError as error:
         raise ReidError(f"{path}: cannot be read ({error.strerror}); make it with {maker}") from error
     except UnicodeDecodeError as error:
-        what = sniff.describe_bytes(content[:512])
+        what = file_type.describe_bytes(content[:512])
         raise ReidError(f"{path}: is not the table expected (it is {what}); make it with {maker}") from error
     except (ValueError, csv.Error) as error:
         raise ReidError(f"{path}: is not the table expected ({error}); make it with {maker}") from error
@@ -125,7 +125,7 @@ def _rows(text: str, columns: dict[str, Callable[[str], Any]], delimiter: str) -
         if header.count(name) != 1:
             raise ValueError(
                 f"it has {'several columns' if name in header else 'no column'} {name}; "
-                f"it is {sniff.describe_bytes(text[:512].encode())}"
+                f"it is {file_type.describe_bytes(text[:512].encode())}"
             )
     if not text.endswith("\n"):
         raise ValueError("its last line is cut short")
@@ -184,9 +184,10 @@ def parse_json(content: bytes, name: str) -> Any:
     except RecursionError as error:
         raise ReidError(f"{name}: is nested too deeply") from error
     except UnicodeDecodeError as error:
-        raise ReidError(f"{name}: is not UTF-8 text; it is {sniff.describe_bytes(content[:512])}") from error
+        raise ReidError(f"{name}: is not UTF-8 text; it is {file_type.describe_bytes(content[:512])}") from error
     except json.JSONDecodeError as error:
-        raise ReidError(f"{name}: is not valid JSON ({error}); it is {sniff.describe_bytes(content[:512])}") from error
+        kind = file_type.describe_bytes(content[:512])
+        raise ReidError(f"{name}: is not valid JSON ({error}); it is {kind}") from error
     except ValueError as error:  # Python reads no more digits than this
         raise ReidError(f"{name}: a number in it has more than {sys.get_int_max_str_digits():,} digits") from error
 
@@ -202,7 +203,7 @@ def regular(path: Path | str, maker: str = "") -> Path:
         ReidError: it does not.
     """
     if not os.path.isfile(path):
-        what = sniff.describe(path)
+        what = file_type.describe(path)
         problem = "there is no such file" if what == "missing" else f"is {what}, not a file"
         raise ReidError(f"{path}: {problem}" + (f"; make it with {maker}" if maker else ""))
     return Path(path)

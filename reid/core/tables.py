@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reid.core import sniff
+from reid.core import file_type
+from reid.core.checksums import read_verified, sums_path, verify
 from reid.core.errors import ReidError
 from reid.core.files import parse_json, regular
 from reid.core.forms import fit
-from reid.core.integrity import read_verified, sums_path, verify
 
 _LARGEST, _MOST = 1 << 32, 1 << 28  # bytes and values of a table: twenty times what the true size takes
 _MAGIC = b"PAR1"  # at both ends
@@ -78,7 +78,7 @@ def _content(path: Path) -> bytes:
     if not whole:
         verify(path)  # that it is damaged is the better reason
         cut = start.startswith(_MAGIC)
-        raise pa.ArrowInvalid("it is cut short" if cut else f"it is {sniff.describe_bytes(start)}")
+        raise pa.ArrowInvalid("it is cut short" if cut else f"it is {file_type.describe_bytes(start)}")
     return read_verified(path, _LARGEST)
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pyspng
 from PIL import Image
 
+from reid.core.checksums import CheckedArray, Sums, digest
 from reid.core.errors import ReidError, summarise
 from reid.core.files import regular, replacing
 from reid.core.imagenet import MEAN_COLOUR
-from reid.core.integrity import CheckedArray, Sums, digest
 from reid.core.parallel import ordered_map
 from reid.core.progress import bar
 from reid.raw.archive import image_size, read_member

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from reid.core.checksums import read_sums, sum_file
 from reid.core.errors import ReidError
 from reid.core.files import read_json, regular, sha256
-from reid.core.integrity import read_sums, sum_file
 
 # what decides about bytes
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-metric-learning", "numpy", "pyarrow", "pillow", "scikit-learn")

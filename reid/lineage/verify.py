@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reid.core import cli
+from reid.core.checksums import difference, in_ledger, read_sums, recorded
 from reid.core.errors import ReidError
-from reid.core.integrity import difference, in_ledger, read_sums, recorded
 
 FOLDERS = ("data", "results")
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import safetensors
 import torch
 
-from reid.core import integrity, sniff
+from reid.core import checksums, file_type
 from reid.core.errors import ReidError
 from reid.core.files import parse_json, regular
 from reid.params.parsing import shown
@@ -43,8 +43,8 @@ def read_safetensors(path: Path | str, maker: str = "") -> Arrays:
         ReidError: it is missing, not what was written, or another kind of file; or an array in it is none of numbers.
     """
     _checked(path, maker)
-    if sniff.describe(path) != "a safetensors file":
-        raise ReidError(f"{path}: is {sniff.describe(path)}, not a safetensors file" + _made_by(maker))
+    if file_type.describe(path) != "a safetensors file":
+        raise ReidError(f"{path}: is {file_type.describe(path)}, not a safetensors file" + _made_by(maker))
     _check_header(Path(path))
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -63,7 +63,7 @@ def _checked(path: Path | str, maker: str) -> None:
     size = regular(path, maker).stat().st_size
     if size > LARGEST:
         raise ReidError(f"{path}: has {size:,} bytes, and {LARGEST:,} is the most that weights can have")
-    integrity.verify(path)
+    checksums.verify(path)
 
 
 def _check_header(path: Path) -> None:
@@ -95,7 +95,7 @@ def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
     Raises:
         ReidError: the file is missing, another kind of file, would run code, or holds what is no array of numbers.
     """
-    kind = sniff.describe(path)
+    kind = file_type.describe(path)
     if kind == "a safetensors file":
         content: Any = read_safetensors(path).arrays
     else:

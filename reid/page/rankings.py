@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from reid.core.tables import column
 from reid.data.actions import Action, group_actions
-from reid.evaluation.matches import scored_rows
+from reid.evaluation.true_matches import scored_rows
 from reid.ranking.ranking_file import check_ranked
 from reid.retrieval.metrics import average_precision, first_match_rank
 from reid.retrieval.order import Pairs, rank

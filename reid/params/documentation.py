@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import reid
+from reid.core.checksums import sums_path
 from reid.core.cli import parser, run
 from reid.core.files import replacing, write_json
-from reid.core.integrity import sums_path
 from reid.params.schema import Params, own_params_class, params_class
 
 FOLDER = Path(reid.__file__).resolve().parents[1] / "docs"

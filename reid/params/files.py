@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from reid.core import sniff
+from reid.core import file_type
 from reid.core.errors import ReidError
 from reid.core.files import regular
 from reid.params.schema import Params
@@ -46,7 +46,7 @@ def _problem(path: Path, is_file: bool) -> str | None:
         except ReidError as error:
             return str(error)
     elif not path.is_dir():
-        what = sniff.describe(path)
+        what = file_type.describe(path)
         return f"{path}: " + ("there is no such folder" if what == "missing" else f"is {what}, not a folder")
     if not os.access(path, os.R_OK):
         return f"{path}: must not be read by this user; change its rights"

@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from reid.core import sniff
+from reid.core import file_type
 from reid.core.errors import ReidError
 
 MOST_BYTES = 1_000_000
@@ -60,7 +60,7 @@ def _text(content: bytes) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             raise _RefusedError(f"is {encoding} text; save it as UTF-8")
-    kind = sniff.describe_bytes(content[:512])
+    kind = file_type.describe_bytes(content[:512])
     if not kind.startswith(_TEXTS):
         raise _RefusedError(f"is {kind}, not a parameter file")
     try:

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from reid.core.errors import ReidError, summarise
 from reid.core.files import regular
 from reid.params.consistency import contradictions
+from reid.params.error_location import find, kinds, nearest
 from reid.params.model import Model
 from reid.params.parsing import MOST_BYTES, parse, shown
-from reid.params.places import find, kinds, nearest
 from reid.params.schema import Params, params_class
 
 _WORDED = 100  # problems of a file; of further ones the place alone

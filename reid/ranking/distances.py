@@ -15,7 +15,7 @@ from reid.core.files import replacing
 from reid.core.tables import arrow, column, numbers, read_parquet
 from reid.data.actions import Action
 from reid.params.ranking import Distances
-from reid.ranking.steps import change_distances, change_embeddings, of_stage
+from reid.ranking.postprocessing_chain import change_distances, change_embeddings, of_stage
 from reid.retrieval.order import Pairs
 from reid.retrieval.pairwise import pairwise
 
@@ -44,7 +44,7 @@ def model_distances(embeddings: np.ndarray, actions: list[Action], params: Dista
         bit, because each pair is computed by itself.
 
     Raises:
-        ReidError: a distance is not a number, or a step fails (:mod:`reid.ranking.steps`).
+        ReidError: a distance is not a number, or a step fails (:mod:`reid.ranking.postprocessing_chain`).
     """
     between_all, distances = bool(of_stage(params, "boxes")), []
     for action in actions:

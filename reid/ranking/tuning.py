@@ -13,7 +13,7 @@ from reid.params.ranking import Distances
 from reid.params.registries import POSTPROCESSING
 from reid.params.schema import section_class
 from reid.ranking.distances import action_distances, between, fuse, model_distances
-from reid.ranking.steps import change_distances
+from reid.ranking.postprocessing_chain import change_distances
 from reid.retrieval.metrics import ap_of_actions
 
 Section = dict[str, Any]  # the section distances as a file holds it: without what is off or as it is by default

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from reid.core.file_type import describe_bytes
 from reid.core.files import replacing
-from reid.core.sniff import describe_bytes
 from reid.raw.sizes import MOST_UNPACKED
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's oldest time: a packed zip does not depend on when it was packed

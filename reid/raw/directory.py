@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from reid.core.checksums import CheckedFile
 from reid.core.errors import ReidError
+from reid.core.file_type import describe
 from reid.core.files import regular
-from reid.core.integrity import CheckedFile
-from reid.core.sniff import describe
 from reid.raw.archive import LOCAL_HEADER, impossible
 from reid.raw.members import normalise, shown, some
 from reid.raw.sizes import MOST_DIRECTORY, MOST_MEMBERS

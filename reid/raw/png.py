@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-from reid.core.sniff import describe_bytes
+from reid.core.file_type import describe_bytes
 
 _USED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # the critical chunks of the format
 

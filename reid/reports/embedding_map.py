@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from reid.core.tables import column, is_query
 from reid.raw.filenames import CLASSES
 from reid.reports.drawing import font, save_sheet, tile
+from reid.reports.named_rows import GAME_COLUMNS
 from reid.reports.palette import (
     BLACK,
     BLUE,
@@ -25,7 +26,6 @@ from reid.reports.palette import (
     WHITE,
 )
 from reid.reports.projection import FEW, arrange, grid_of
-from reid.reports.selection import GAME_COLUMNS
 
 COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid", "clazz", *GAME_COLUMNS]
 LARGEST = 1500  # boxes; more would be an image that nobody can read

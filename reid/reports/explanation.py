@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from reid.core.errors import ReidError
-from reid.evaluation.matches import scored_rows
+from reid.evaluation.true_matches import scored_rows
 from reid.models.embedder import Embedder
-from reid.ranking.boxes import BOX_COLUMNS, rows_of
+from reid.ranking.query_gallery import BOX_COLUMNS, rows_of
 from reid.ranking.ranking_file import check_ranked
 from reid.reports.activation import find_places, similarity_maps
+from reid.reports.named_rows import near_numbers
 from reid.reports.ranked_boxes import Box, ranked_boxes
-from reid.reports.selection import near_numbers
 from reid.retrieval.metrics import average_precision, first_match_rank
 from reid.retrieval.order import Pairs, rank
 

@@ -23,7 +23,7 @@ def ranked_boxes(
 
     Args:
         ranked: the galleries of all queries.
-        match, gallery_row: of ``reid.evaluation.matches.scored_rows``; no ``match`` (None) where the labels are
+        match, gallery_row: of ``reid.evaluation.true_matches.scored_rows``; no ``match`` (None) where the labels are
             hidden.
         pairs: those that were ranked.
         position: of the query in ``ranked.start``.

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from reid.core.files import replacing
 from reid.core.tables import column, has_role, is_query, labels
 from reid.raw.filenames import CLASSES
-from reid.reports.channels import channels
+from reid.reports.channel_statistics import channels
 
 INDEX_COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid", "clazz", "id", "height", "width"]
 INDEX_COLUMNS += ["championship", "season", "game"]

@@ -70,7 +70,7 @@ def worst_answers(
     Args:
         queries: of ``reid.evaluation.queries``.
         ranked: their galleries.
-        match, gallery_row, query_row: of ``reid.evaluation.matches.scored_rows``.
+        match, gallery_row, query_row: of ``reid.evaluation.true_matches.scored_rows``.
         pairs: those that were ranked.
 
     Returns:

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from reid.core.arrays import by, map_array
+from reid.core.checksums import verify
 from reid.core.errors import ReidError
 from reid.core.files import regular, replacing
-from reid.core.integrity import verify
 from reid.core.tables import column, numbers, read_parquet
 
 WIDEST = 1 << 16  # values of an embedding

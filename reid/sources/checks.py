@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from reid.core.checksums import BLOCK, Sums
+from reid.core.checksums import digest as block_digest
 from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
 from reid.core.files import regular
-from reid.core.integrity import BLOCK, Sums
-from reid.core.integrity import digest as block_digest
 from reid.core.progress import bar
 from reid.core.splits import SPLITS
 from reid.raw.directory import list_members
@@ -41,7 +41,7 @@ def check_zip(path: Path | str, split: str, pin: str | None = None, progress: bo
 
 
 def examine(path: Path | str, split: str, pin: str | None, progress: bool) -> tuple[dict[str, Any], Sums]:
-    """:func:`check_zip`, and the digests of the same pass (see :mod:`reid.core.integrity`)."""
+    """:func:`check_zip`, and the digests of the same pass (see :mod:`reid.core.checksums`)."""
     require_split(split)
     with readable(path):
         images = check_members(regular(path), split)
@@ -160,7 +160,7 @@ def read_through(source: Path | str, text: str, progress: bool, target: Path | s
         target: where to write a copy; None for none.
 
     Returns:
-        (str, Sums): SHA-256; digests as :func:`reid.core.integrity.sum_file` gives them.
+        (str, Sums): SHA-256; digests as :func:`reid.core.checksums.sum_file` gives them.
     """
     whole, digests, size = hashlib.sha256(), [], 0
     with (

@@ -12,12 +12,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reid.core.checksums import read_verified
 from reid.core.cli import log
 from reid.core.errors import ReidError
+from reid.core.file_type import describe
 from reid.core.files import regular, replacing
-from reid.core.integrity import read_verified
 from reid.core.progress import bar
-from reid.core.sniff import describe
 from reid.core.splits import SPLITS
 from reid.raw.archive import write_members
 from reid.raw.filenames import is_clutter

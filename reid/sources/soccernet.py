@@ -14,10 +14,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from reid.core.checksums import Sums, write_sums
 from reid.core.cli import log
 from reid.core.errors import ReidError
 from reid.core.files import regular, replacing
-from reid.core.integrity import Sums, write_sums
 from reid.raw.directory import list_members
 from reid.sources.checks import examine, read_through, readable, require_split
 

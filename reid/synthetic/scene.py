@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from reid.synthetic.figure import draw_figure
 from reid.synthetic.painter import Painter
+from reid.synthetic.person import draw_figure
 from reid.synthetic.skeleton import Kit, Look, Neighbour, Stance, View
 
 

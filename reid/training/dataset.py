@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from reid.core.checksums import CheckedArray
 from reid.core.errors import ReidError
-from reid.core.integrity import CheckedArray
 from reid.core.tables import column
 
 

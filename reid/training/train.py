@@ -15,7 +15,7 @@ from reid.core.progress import bar
 from reid.models.checkpoint import set_arrays
 from reid.models.embedder import Embedder
 from reid.training.dataset import Identities, Images
-from reid.training.state import TrainingState
+from reid.training.resume import TrainingState
 from reid.training.trainer import Arrays, EpochStats, Trainer, arrays_of
 from reid.training.validation import Validator
 

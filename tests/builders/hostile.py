@@ -15,10 +15,10 @@ MINUTES = float(os.environ.get("FUZZ_MINUTES", 0))
 COUNTS = Counter()
 
 
-def seeds(kinds=12):
+def seeds(kinds=12, tries=TRIES):
     """Seeds of the tries of one kind: the same in every run; more of them when there is time (`make fuzz`)."""
     if not MINUTES:
-        yield from range(TRIES)
+        yield from range(tries)
         return
     end, seed = time.monotonic() + 60 * 2 * MINUTES / kinds, 0
     while time.monotonic() < end:

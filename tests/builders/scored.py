@@ -5,8 +5,8 @@ import pyarrow as pa
 
 from reid.data.actions import group_actions
 from reid.data.index import SCHEMA, write_index
-from reid.evaluation.matches import scored_rows
 from reid.evaluation.queries import query_table
+from reid.evaluation.true_matches import scored_rows
 from reid.ranking.distances import read_distances, write_distances
 from reid.retrieval.order import rank
 

@@ -33,7 +33,7 @@ def extension(clone, section, name):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    clone = Clone(tmp_path_factory.mktemp("extending"), {"epochs": 1})
+    clone = Clone(tmp_path_factory.mktemp("extending"), {"epochs": 1, "validation": None})
     clone.run("snakemake", "--cores", "8", "results/models/small/model.safetensors")
     return clone
 

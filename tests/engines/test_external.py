@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from builders import thorough
 from builders.clone import Clone
 from reid.core.splits import RANKED
 from reid.data.index import read_index
@@ -61,6 +62,7 @@ def test_alone_in_both_engines(clone):
     assert not {name for name in status if name != "inputs"}
 
 
+@thorough
 def test_a_changed_file_elsewhere_is_seen_by_both_engines(clone):
     path = clone.folder.parent / "else where {x}/valid.npy"
     content = path.read_bytes()
@@ -84,6 +86,7 @@ def test_fused_with_a_trained_model(clone):
     assert "results/embeddings/perfect/test.npy" in paths and "results/embeddings/small/test.npy" in paths
 
 
+@thorough
 @pytest.mark.parametrize("fault", ["missing", "few", "nan"])
 def test_what_is_wrong_with_them_is_one_clear_error(clone, fault):
     path = clone.folder.parent / "else where {x}/challenge.npy"

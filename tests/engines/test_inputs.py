@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from builders import thorough
 from builders.clone import Clone
 from builders.split import TinySplit, split_zip, write_zip
 from reid.core.splits import RANKED, SPLITS
@@ -85,6 +86,7 @@ def state(clone):
     return {str(path): path.stat().st_mtime_ns for top in tops for path in top.rglob("*") if path.is_file()}
 
 
+@thorough
 def test_data_on_another_disk_by_a_link_works_in_snakemake_and_is_refused_by_dvc_before_any_work(clone):
     disk = clone.outside / "disk"
     disk.mkdir()
@@ -100,6 +102,7 @@ def test_data_on_another_disk_by_a_link_works_in_snakemake_and_is_refused_by_dvc
     assert not list(clone.folder.parent.rglob("X"))
 
 
+@thorough
 def test_odd_names_work_in_both_engines_and_neither_has_to_do_anything_again(clone):
     clone.run("dvc", "repro", "weights@small", "download")
     for target in (WEIGHTS, INDEX, EMBEDDINGS):
@@ -152,6 +155,7 @@ def test_what_is_missing_is_told_by_both_engines_although_what_was_made_of_it_is
     assert state(clone) == before and clone.would_run(target) == {}
 
 
+@thorough
 @pytest.mark.parametrize("path", ["scripts/index.py", "reid/data"])
 def test_code_that_is_missing_is_told_although_what_it_made_is_there(clone, path):
     with moved(clone.folder / path):
@@ -160,6 +164,7 @@ def test_code_that_is_missing_is_told_although_what_it_made_is_there(clone, path
     assert clone.would_run(INDEX) == {}
 
 
+@thorough
 def test_raw_data_that_is_missing_is_made_again_as_soon_as_something_needs_it(clone):
     (clone.folder / "data/raw/test.zip").unlink()
     assert clone.would_run("data/thumbnails/test.npy") == {"download": 1, "index": 1, "thumbnails": 1, "total": 3}
@@ -172,6 +177,7 @@ def date_tomorrow(clone, *names):
         os.utime(clone.folder / name, (time.time() + 86_400,) * 2)
 
 
+@thorough
 def test_files_dated_in_the_future_neither_fail_nor_hide_a_change(clone):
     date_tomorrow(clone, "scripts/index.py", "data/raw/test.zip", INDEX)
     assert clone.would_run(INDEX) == {}
@@ -209,6 +215,7 @@ def without_rights(clone, *words):
     return done.stdout + done.stderr
 
 
+@thorough
 @pytest.mark.parametrize("folder", [".snakemake/metadata", "data/index", "logs/index"])
 def test_a_folder_that_cannot_be_written_to_is_one_clear_error(clone, folder):
     before = state(clone)
@@ -218,12 +225,14 @@ def test_a_folder_that_cannot_be_written_to_is_one_clear_error(clone, folder):
     assert state(clone) == before
 
 
+@thorough
 def test_a_project_that_cannot_be_written_to_is_one_clear_error(clone):
     with moved(clone.folder / ".snakemake"), locked(clone.folder):
         said = without_rights(clone, "snakemake", "--cores", "8", INDEX)
     assert "this user must not write into this folder" in said and "PermissionError" not in said
 
 
+@thorough
 def test_the_ledger_without_git_or_beside_dvc_is_one_clear_error(clone):
     from dvc.lock import Lock
 
@@ -239,6 +248,7 @@ def test_the_ledger_without_git_or_beside_dvc_is_one_clear_error(clone):
             assert said.startswith("error: DVC: ") and "Traceback" not in said
 
 
+@thorough
 def test_braces_in_the_folders_own_name_are_no_wildcards(clone, tmp_path):
     folder = tmp_path / "a {split} } b"
     shutil.move(clone.folder, folder)

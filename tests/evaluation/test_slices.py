@@ -14,9 +14,9 @@ from builders import ROOT, scored
 from reid.core.errors import ReidError
 from reid.core.tables import values
 from reid.evaluation.intervals import Resamples, action_codes, tail
-from reid.evaluation.matches import scored_rows
 from reid.evaluation.queries import query_table, read_queries, write_queries
 from reid.evaluation.slices import HEIGHTS, divide, slice_scores
+from reid.evaluation.true_matches import scored_rows
 from reid.ranking.distances import read_distances
 from reid.ranking.ranking_file import ranking_of
 from reid.retrieval.metrics import score

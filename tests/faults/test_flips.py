@@ -1,6 +1,7 @@
 """One flipped byte in any file that a run made is never used in silence: it is refused by name, or reported.
 
-Slow: a small run, then a program for every kind of file. With FAULTS=all (`make faults`) 25 places of each kind.
+Slow: a small run, 25 places of every kind of file, and a program for each. The mechanism itself is tested in
+tests/core/test_checksums.py.
 """
 
 import os
@@ -12,17 +13,17 @@ import sys
 import numpy as np
 import pytest
 
-from builders import ROOT
+from builders import ROOT, thorough
 from builders.clone import Clone
+from reid.core.checksums import CheckedArray, read_verified, verify
 from reid.core.errors import ReidError
 from reid.core.files import read_json
-from reid.core.integrity import CheckedArray, read_verified, verify
 from reid.core.tables import read_parquet
 from reid.data.index import build_index
 from reid.lineage.verify import check
 
-pytestmark = pytest.mark.slow
-PLACES = 25 if os.environ.get("FAULTS") else 3
+pytestmark = [pytest.mark.slow, thorough]
+PLACES = 25
 
 INDEX, STORE = "data/index/test.parquet", "data/thumbnails/test.npy"
 DISTANCES = "results/distances/test.parquet"
@@ -180,7 +181,7 @@ def test_a_flipped_state_of_a_training_is_not_resumed(here, tmp_path):
     import torch
 
     from reid.core.files import replacing
-    from reid.training.state import TrainingState
+    from reid.training.resume import TrainingState
 
     path = tmp_path / ".training.pt"
     with replacing(path) as partial:

@@ -1,6 +1,6 @@
 """Both engines killed at random moments, again and again: the run that goes through ends in the same bytes.
 
-Slow. With FAULTS=all (`make faults`) each engine is killed eight times.
+Slow: each engine is killed eight times.
 """
 
 import os
@@ -10,10 +10,11 @@ import time
 
 import pytest
 
+from builders import thorough
 from builders.clone import Clone
 
-pytestmark = pytest.mark.slow
-KILLS = 8 if os.environ.get("FAULTS") else 0
+pytestmark = [pytest.mark.slow, thorough]
+KILLS = 8
 COMMANDS = {"snakemake": ("snakemake", "--cores", "8", "submission"), "dvc": ("dvc", "repro")}
 
 
@@ -24,7 +25,6 @@ def unbroken(tmp_path_factory):
     return clone.outputs()
 
 
-@pytest.mark.skipif(not KILLS, reason="takes minutes: `make faults`")
 @pytest.mark.parametrize("what", ["everything", "the engine alone"])
 @pytest.mark.parametrize("engine", COMMANDS)
 def test_an_engine_killed_at_random_moments_ends_in_the_same_bytes(engine, what, unbroken, tmp_path):

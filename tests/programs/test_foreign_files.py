@@ -21,7 +21,7 @@ import yaml
 from builders import ROOT, gallery
 from builders.model import model
 from builders.split import png, write_zip
-from reid.core.integrity import sums_path
+from reid.core.checksums import sums_path
 from reid.data.index import read_index
 from reid.models.checkpoint import save
 from reid.models.embedder import Embedder

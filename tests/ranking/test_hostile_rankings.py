@@ -14,7 +14,7 @@ import pytest
 from builders import ROOT
 from reid.core.errors import ReidError
 from reid.data.index import write_index
-from reid.ranking.boxes import SCHEMA, read_boxes, read_queried
+from reid.ranking.query_gallery import SCHEMA, read_boxes, read_queried
 from reid.ranking.ranking_file import check_ranking, read_ranking
 
 # bbox_idx: (action_idx, person_uid)

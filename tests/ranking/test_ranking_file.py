@@ -17,7 +17,7 @@ from builders import ROOT
 from reid.core.errors import ReidError
 from reid.core.files import sha256
 from reid.data.index import build_index, write_index
-from reid.ranking.boxes import SCHEMA, read_boxes
+from reid.ranking.query_gallery import SCHEMA, read_boxes
 from reid.ranking.ranking_file import check_ranked, check_ranking, problems, ranking_of, read_ranking, write_ranking
 from reid.raw.archive import pack
 from reid.raw.filenames import Thumbnail, format_name

@@ -12,8 +12,8 @@ from reid.core.errors import ReidError
 from reid.core.tables import column, is_query
 from reid.raw.filenames import CLASSES
 from reid.reports.embedding_map import STYLES, _matches, _sizes, draw_map
+from reid.reports.named_rows import rows_of_actions, rows_of_game
 from reid.reports.projection import arrange, project
-from reid.reports.selection import rows_of_actions, rows_of_game
 
 SIZES = [(3, 9), (2, 5), (4, 12), (1, 4)]
 
@@ -145,7 +145,8 @@ def test_the_program_writes_what_the_library_draws(tmp_path):
     table = gallery.make_index(SIZES)
     files, embeddings = gallery.write_split(tmp_path, table), np.random.default_rng(0).normal(size=(40, 8))
     np.save(tmp_path / "e.npy", embeddings.astype(np.float32))
-    command = [sys.executable, ROOT / "scripts/map.py", "--index", files["index"], "--thumbnails", files["thumbnails"]]
+    command = [sys.executable, ROOT / "scripts/embedding_map.py", "--index", files["index"]]
+    command += ["--thumbnails", files["thumbnails"]]
     command += ["--embeddings", tmp_path / "e.npy", "--action", "0", "2", "--out", tmp_path / "a.png"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from builders import ROOT, scored
-from reid.core import integrity
-from reid.core.integrity import CheckedArray
+from reid.core import checksums
+from reid.core.checksums import CheckedArray
 from reid.data.index import write_index
-from reid.reports import channels as colours
-from reid.reports.channels import channels
+from reid.reports import channel_statistics as colours
+from reid.reports.channel_statistics import channels
 from reid.reports.charts import CHARTS
 from reid.reports.contact_sheet import _columns, contact_sheet, typical_actions
 from reid.reports.statistics import PUBLISHED, distributions, long_table, statistics, totals
@@ -131,10 +131,10 @@ def test_of_a_large_store_no_more_blocks_are_read_than_are_counted(tmp_path, mon
     np.save(tmp_path / "s.npy", np.zeros((64 * 200 + 17, 2, 2, 3), np.uint8))
     content, block = (tmp_path / "s.npy").read_bytes(), 64 * 12
     parts = [content[:128], *(content[i : i + block] for i in range(128, len(content), block))]
-    digests = integrity.Sums(len(content), 128, block, [integrity.digest(part) for part in parts])
-    integrity.write_sums(tmp_path / "s.npy", digests)
+    digests = checksums.Sums(len(content), 128, block, [checksums.digest(part) for part in parts])
+    checksums.write_sums(tmp_path / "s.npy", digests)
     checked = []
-    monkeypatch.setattr(integrity._Checker, "check", lambda self, data, numbers: checked.extend(numbers.tolist()))
+    monkeypatch.setattr(checksums._Checker, "check", lambda self, data, numbers: checked.extend(numbers.tolist()))
     store = CheckedArray(tmp_path / "s.npy")
     checked.clear()
     assert channels(store, sample=640)["images"] == 640

@@ -7,8 +7,8 @@ import pytest
 
 from builders.split import TinySplit, digest, members_of, split_zip
 from builders.zips import Part, write_parts
+from reid.core.checksums import sum_file
 from reid.core.errors import ReidError
-from reid.core.integrity import sum_file
 from reid.data.index import build_index
 from reid.sources.checks import check_zip, read_through
 

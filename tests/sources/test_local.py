@@ -13,8 +13,8 @@ import pytest
 
 from builders.split import content_of, digest, members_of, png, split_folder, split_zip
 from builders.zips import Part, write_parts
+from reid.core.checksums import read_sums, sum_file
 from reid.core.errors import ReidError
-from reid.core.integrity import read_sums, sum_file
 from reid.sources.checks import check_zip
 from reid.sources.local import from_local
 

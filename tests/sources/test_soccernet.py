@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from builders.split import content_of, digest, members_of, split_zip
+from reid.core.checksums import read_sums, sum_file
 from reid.core.errors import ReidError
-from reid.core.integrity import read_sums, sum_file
 from reid.raw.directory import list_members
 from reid.sources import soccernet as soccernet_source
 from reid.sources.soccernet import from_soccernet

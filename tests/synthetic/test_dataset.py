@@ -107,7 +107,7 @@ def test_only_challenge_hides_its_labels(made):
 
 def test_challenge_labels_may_be_dropped(tmp_path):
     make_split(tmp_path / "challenge.zip", "challenge", 1, SEED, progress=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["challenge.zip"]
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["challenge.zip"]
     with zipfile.ZipFile(tmp_path / "challenge.zip") as archive:
         assert all(name.endswith(".png") for name in archive.namelist())
 

@@ -24,7 +24,7 @@ from reid.synthetic.dataset import make_split
 from reid.training import trainer as training
 from reid.training.dataset import Images, select_identities
 from reid.training.fingerprint import fingerprint
-from reid.training.state import TrainingState
+from reid.training.resume import TrainingState
 from reid.training.train import train
 from reid.training.validation import Validator
 

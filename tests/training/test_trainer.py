@@ -8,6 +8,7 @@ import torch
 
 from builders.training import CHEAP, Net, equal, league, numbered, trained, trainer_of, weights
 from reid.core.errors import ReidError
+from reid.training import optimizers
 from reid.training import trainer as training
 from reid.training.losses import BatchLoss
 
@@ -235,8 +236,10 @@ def test_compiled_network_is_the_one_that_is_trained(monkeypatch):
     assert called == ["max-autotune"]
 
 
-def test_loss_that_is_no_number_ends_the_training(spy):
-    optimizer = {"kind": "sgd", "learning_rate": 1e30}
+def test_loss_that_is_no_number_ends_the_training(spy, monkeypatch):
+    set_rate = optimizers.set_rate
+    monkeypatch.setattr(optimizers, "set_rate", lambda optimizer, rate: set_rate(optimizer, 1e30))
+    optimizer = {"kind": "sgd", "learning_rate": 1.0}
     with pytest.raises(ReidError, match=r"epoch \d+: the loss is (nan|inf).*learning_rate"):
         trained({"optimizer": optimizer, "epochs": 5})
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from reid.core.checksums import sums_path, verify
 from reid.core.cli import log
 from reid.core.files import replacing
-from reid.core.integrity import sums_path, verify
 from reid.training.trainer import Trainer
 
 

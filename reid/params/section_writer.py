@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.nodes import MappingNode, Node
 
+from reid.core.checksums import sums_path
 from reid.core.errors import ReidError
 from reid.core.files import replacing
-from reid.core.integrity import sums_path
 from reid.params.parsing import parse
 from reid.params.reading import check_params, read_params
 

@@ -17,9 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from reid.core.errors import ReidError
-from reid.core.files import read_csv, read_json, replacing, write_csv, write_json
-from reid.core.integrity import (
+from reid.core.checksums import (
     BLOCK,
     CheckedArray,
     CheckedFile,
@@ -32,6 +30,8 @@ from reid.core.integrity import (
     verify,
     write_sums,
 )
+from reid.core.errors import ReidError
+from reid.core.files import read_csv, read_json, replacing, write_csv, write_json
 from reid.core.tables import read_parquet
 from reid.raw.archive import pack
 from reid.raw.directory import list_members
@@ -503,7 +503,7 @@ def test_kill_between_any_two_calls_of_the_system_leaves_no_file_with_digests_of
     program = """
 import os, sys
 from pathlib import Path
-from reid.core import files, integrity
+from reid.core import files, checksums
 
 left, path = int(sys.argv[1]), Path(sys.argv[2])
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from reid.core.sniff import describe, describe_bytes
+from reid.core.file_type import describe, describe_bytes
 
 
 def image(kind):

@@ -8,7 +8,7 @@ import yaml
 from builders import ROOT
 from reid.core.errors import ReidError
 from reid.params.reading import read_content, read_params
-from reid.params.rewriting import write_section
+from reid.params.section_writer import write_section
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 SIMPLEST = {"metric": "euclidean", "scale": "mean"}

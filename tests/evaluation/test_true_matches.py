@@ -7,7 +7,7 @@ import pytest
 
 from builders import scored
 from reid.core.errors import ReidError
-from reid.evaluation.matches import scored_rows
+from reid.evaluation.true_matches import scored_rows
 from reid.ranking.distances import read_distances
 from reid.ranking.ranking_file import ranking_of
 from reid.retrieval.order import rank

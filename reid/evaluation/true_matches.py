@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from reid.core.errors import ReidError
 from reid.core.tables import column
-from reid.ranking.boxes import rows_of
+from reid.ranking.query_gallery import rows_of
 from reid.ranking.ranking_file import check_ranked
 from reid.retrieval.order import Ranked
 

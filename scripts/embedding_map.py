@@ -1,6 +1,6 @@
 """Draw a map of the embeddings of chosen actions or of a game, with the thumbnails as its points, as PNG.
 
-    python scripts/map.py --index data/index/valid.parquet --thumbnails data/thumbnails/valid.npy \\
+    python scripts/embedding_map.py --index data/index/valid.parquet --thumbnails data/thumbnails/valid.npy \\
         --embeddings results/embeddings/resnet18/valid.npy --action 3 --out map.png
 """
 
@@ -11,8 +11,8 @@ from reid.core.errors import ReidError
 from reid.data.index import read_index
 from reid.data.thumbnails import open_store
 from reid.reports.embedding_map import COLUMNS, LARGEST, draw_map
+from reid.reports.named_rows import rows_of_actions, rows_of_game
 from reid.reports.projection import project
-from reid.reports.selection import rows_of_actions, rows_of_game
 from reid.retrieval.embeddings import read_embeddings
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from reid.core import sniff
+from reid.core import file_type
+from reid.core.checksums import read_verified
 from reid.core.errors import ReidError
 from reid.core.files import regular
-from reid.core.integrity import read_verified
 from reid.core.splits import SPLITS
 from reid.core.tables import column, is_query, labels
 from reid.data.index import build_index, read_bbox_info, read_index
@@ -35,7 +35,7 @@ def read_boxes(path: Path | str) -> pa.Table:
         ReidError: the file is none of the three, or of the training split.
     """
     path = regular(path)
-    what = sniff.describe(path)
+    what = file_type.describe(path)
     if what.startswith("a Parquet file"):
         return read_queried(path, BOX_COLUMNS)[0]
     if what.startswith(("a zip", "an empty zip")):
