@@ -37,9 +37,9 @@ MINUTES ?= 60
 fuzz: .venv/ready
 	$(ACTIVE) FUZZ_MINUTES=$(MINUTES) pytest -n 2 tests/fuzz
 
-# Kills, full disks, missing rights, two at once, flipped bytes, clocks, signals: about ten minutes.
+# Kills, full disks, missing rights, two at once, flipped bytes, clocks, signals: about half an hour.
 faults: .venv/ready
-	$(ACTIVE) FAULTS=all pytest tests/faults
+	$(ACTIVE) FAULTS=all pytest -n 2 --dist loadfile tests/faults tests/engines
 
 # Choose the section `distances` of params.yaml by the mAP of valid.
 tune: .venv/ready
