@@ -86,7 +86,6 @@ def state(clone):
     return {str(path): path.stat().st_mtime_ns for top in tops for path in top.rglob("*") if path.is_file()}
 
 
-@thorough
 def test_data_on_another_disk_by_a_link_works_in_snakemake_and_is_refused_by_dvc_before_any_work(clone):
     disk = clone.outside / "disk"
     disk.mkdir()
@@ -102,7 +101,6 @@ def test_data_on_another_disk_by_a_link_works_in_snakemake_and_is_refused_by_dvc
     assert not list(clone.folder.parent.rglob("X"))
 
 
-@thorough
 def test_odd_names_work_in_both_engines_and_neither_has_to_do_anything_again(clone):
     clone.run("dvc", "repro", "weights@small", "download")
     for target in (WEIGHTS, INDEX, EMBEDDINGS):

@@ -129,11 +129,11 @@ PROGRAMS = {
         ["index", "thumbnails"],
         ["--json", "OUT/s.json", "--parquet", "OUT/s.parquet", "--plots", "OUT/plots", "--sheet", "OUT/s.png"],
     ),
-    "map.py": (["index", "thumbnails", "embeddings"], ["--action", "0", "--out", "OUT/m.png"]),
+    "embedding_map.py": (["index", "thumbnails", "embeddings"], ["--action", "0", "--out", "OUT/m.png"]),
     "explain.py": (["checkpoint", "index", "thumbnails", "distances"], ["--out", "OUT/e.png"]),
     "external.py": (["index"], ["--folder", "FOLDER", "--out", "OUT/e.npy"]),
 }
-OF_TRAINING = ("describe.py", "map.py", "external.py")  # the training split is described, too
+OF_TRAINING = ("describe.py", "embedding_map.py", "external.py")  # the training split is described, too
 
 
 def content(kind):

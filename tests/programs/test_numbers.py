@@ -18,7 +18,7 @@ COUNTS = {  # program: the other arguments, and options whose value is a whole n
 FROM_0 = {  # from 0 on
     "compare.py": (["a", "b"], ["--show"]),
     "explain.py": ([*NAMED, "--checkpoint", "c"], ["--queries"]),
-    "map.py": (MAP, ["--action"]),
+    "embedding_map.py": (MAP, ["--action"]),
 }
 NO_NUMBERS = ["-1", "1.5", "1e3", "x", "", "nan", "inf", "1_0", "١", "9" * 30, "9" * 5000]
 
@@ -50,7 +50,7 @@ def test_number_out_of_its_range_is_refused(monkeypatch, capsys, program, option
 
 @pytest.mark.parametrize("seed", ["-1", str(2**32), "x"])
 def test_seed_out_of_its_range_is_refused(monkeypatch, capsys, seed):
-    status, err = run(monkeypatch, capsys, "map.py", [*MAP, "--action", "1", f"--seed={seed}"])
+    status, err = run(monkeypatch, capsys, "embedding_map.py", [*MAP, "--action", "1", f"--seed={seed}"])
     assert status == 2 and " is not a whole number from 0 to 4,294,967,295 (see --help)\n" in err
 
 
