@@ -10,9 +10,10 @@ import time
 import psutil
 import pytest
 
+from builders import thorough
 from builders.clone import Clone
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, thorough]
 
 
 @pytest.fixture(scope="module")
