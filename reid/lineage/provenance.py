@@ -3,6 +3,7 @@
 Results have the same bytes in every run; what records time, machine or commit stands here alone.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -26,8 +27,6 @@ _NOT_CODE = ("data/", "results/", "logs/", "dvc.lock")  # what a run itself chan
 def content(path: Path) -> dict[str, Any]:
     """Size and SHA-256 of a file; of a thumbnail store, which may have dozens of GB, that of its blocks' digests."""
     if path.suffix == ".npy":
-        import hashlib
-
         sums = read_sums(path) or sum_file(path)
         blocks = hashlib.sha256("".join(sums.digests).encode()).hexdigest()
         return {"path": str(path), "bytes": sums.size, "sha256_of_digests": blocks}
