@@ -41,6 +41,16 @@ class Crop(Step):
     margin: float = Field(gt=0, le=0.5, description="as a share of height and width")
 
 
+@AUGMENTATIONS.declare("perspective")
+class Perspective(Step):
+    """Seen from another place: each corner moves towards the middle, mean colour around."""
+
+    probability: Share = Field(description=PROBABILITY)
+    distortion: float = Field(
+        gt=0, lt=1, description="by which a corner moves at most, as a share of half the height and width"
+    )
+
+
 @AUGMENTATIONS.declare("downscale")
 class Downscale(Step):
     """Down- and up-sampling: cameras differ in scale."""
@@ -67,12 +77,26 @@ class ColorJitter(Step):
     hue: float = Field(0.0, ge=0, le=0.5, description="x, as a share of the circle of hues")
 
 
+@AUGMENTATIONS.declare("rand_augment")
+class RandAugment(Step):
+    """Some operations, drawn for each image (Cubuk 2020): none, shear, translation (both x, y), rotation, brightness,
+    contrast, saturation, sharpness, posterize, solarize or autocontrast; equalize is not among them."""
+
+    operations: int = Field(ge=1, le=10, description="one after the other, of equal odds (2)")
+    magnitude: float = Field(gt=0, le=1, description="share of the paper's largest (0.3)")
+
+
 class Rectangle(Step):
     """A random rectangle."""
 
     probability: Share = Field(description=PROBABILITY)
     smallest: float = Field(gt=0, lt=1, description="share of the image's area at least")
     largest: float = Field(gt=0, lt=1, description="share of the image's area at most")
+
+
+@AUGMENTATIONS.declare("random_grey_patch")
+class RandomGreyPatch(Rectangle):
+    """A rectangle without colour (Gong 2021, local)."""
 
 
 @AUGMENTATIONS.declare("random_patch")

@@ -64,3 +64,6 @@ class Train(Section):
         description="train; for a final model also valid and test, whose scores are then not valid results; with "
         "valid among them nothing is chosen by valid",
     )
+    classes: list[Literal["player", "goalkeeper", "referee", "staff"]] = Field(
+        [], max_length=4, description="of people to train on; all if absent. Scores are those of all"
+    )

@@ -20,7 +20,7 @@ class IdentitySampler(Section):
 class ActionSampler(Section):
     """Whole actions: the team mates that a query will meet are in its batch."""
 
-    actions: int = Field(ge=1, le=10_000, description="per batch")
+    actions: int = Field(ge=1, le=10_000, description="per batch; with 1 a batch is one action")
     identities: Annotated[int, Field(ge=2, le=10_000)] | None = Field(
         None, description="per action at most (P); all if absent"
     )
@@ -31,3 +31,10 @@ class ActionSampler(Section):
     neighbours: Literal["any", "game"] = Field(
         "any", description="the other actions of a batch: any, or those of the same game first"
     )
+
+
+@SAMPLERS.declare("random")
+class RandomSampler(Section):
+    """Any images, each once an epoch; pairs of one identity meet by chance."""
+
+    images: int = Field(ge=2, le=100_000, description="per batch at most; batches are as equal as they can be")

@@ -10,121 +10,14 @@ from typing import Any
 import torch
 
 from reid.core.errors import ReidError
-from reid.core.imagenet import MEAN, MEAN_COLOUR
+from reid.core.imagenet import MEAN
 from reid.models.embedder import resize
 from reid.params import augmentation as declared
 from reid.params import extensions
 from reid.params.registries import AUGMENTATIONS
 from reid.params.schema import parts
-
-# NTSC: luma, and the two axes of colour, in which greys are zero
-_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
-_NARROWEST = 0.3  # smallest height / width of a random rectangle; the largest is 1 / 0.3 (Zhong 2020, the dev kit)
-
-
-def crop(images: torch.Tensor, top: torch.Tensor, left: torch.Tensor, margin: tuple[int, int]) -> torch.Tensor:
-    """Cut a window of its own size out of each image with a margin of ImageNet's mean colour around it.
-
-    Args:
-        images: uint8, B x H x W x 3.
-        top, left: int64 of B values on the same device, the window's first row and column in the image with its
-            margin; from 0 to twice the margin.
-        margin: (rows, columns) added on each side, pixels.
-
-    Returns:
-        uint8, B x H x W x 3
-    """
-    count, height, width, _ = images.shape
-    rows, columns = margin
-    line = _moved(torch.tensor(MEAN_COLOUR, dtype=torch.uint8), images.device).repeat(width + 2 * columns)
-    # whole lines, because filling it pixel by pixel takes 20 times as long
-    padded = line.expand(count, height + 2 * rows, -1).clone(memory_format=torch.contiguous_format)
-    padded = padded.view(count, height + 2 * rows, width + 2 * columns, 3)
-    padded[:, rows : rows + height, columns : columns + width] = images
-    # a view of all windows, B x top x left x H x W x 3: its gather copies whole lines, not pixels
-    windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
-    return windows[torch.arange(count, device=images.device), top, left]
-
-
-def color_jitter(
-    x: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, saturation: torch.Tensor, hue: torch.Tensor
-) -> torch.Tensor:
-    """Change the colours of each image.
-
-    In this order: brightness multiplies; contrast pulls every colour towards (factor below 1) or away from the mean
-    grey of the image, as brightness left it; saturation the same with the grey of the pixel; hue turns the colour in
-    the IQ plane of YIQ. All four are affine, so that each image gets one 3x3 matrix and one offset. Nothing is
-    clamped, neither between them nor at the end.
-
-    Args:
-        x: float32, B x 3 x H x W.
-        brightness, contrast, saturation: float32 of B values on the CPU, factors; 1 for no change.
-        hue: float32 of B values on the CPU, share of the circle; 0 for no change.
-
-    Returns:
-        float32, B x 3 x H x W, contiguous
-    """
-    yiq, angle = torch.tensor(_YIQ), 2 * math.pi * hue
-    turn = torch.zeros(len(x), 3, 3)
-    turn[:, 0, 0] = 1
-    turn[:, 1, 1] = turn[:, 2, 2] = saturation * angle.cos()
-    turn[:, 2, 1] = saturation * angle.sin()
-    turn[:, 1, 2] = -turn[:, 2, 1]
-    # contrast's offset is a grey, which neither saturation nor hue changes
-    matrix = (brightness * contrast).view(-1, 1, 1) * (torch.linalg.inv(yiq) @ turn @ yiq)
-    grey = (brightness * (1 - contrast)).view(-1, 1, 1) * yiq[0].expand(3, 3)
-    matrix, grey = _moved(matrix, x.device), _moved(grey, x.device)
-    colours = x.contiguous().flatten(2)
-    return torch.baddbmm(grey @ colours.mean(2, keepdim=True), matrix, colours).view(x.shape)
-
-
-def rectangles(uniform: torch.Tensor, smallest: float, largest: float, size: tuple[int, int]) -> torch.Tensor:
-    """Random rectangles in an image, as Zhong 2020 draws them.
-
-    The area is uniform; height / width is log-uniform from 0.3 to 1 / 0.3, but never so that the rectangle would not
-    fit; the place is uniform among those where it fits.
-
-    Args:
-        uniform: float32, 4 x B, random numbers in [0, 1).
-        smallest, largest: limits of the area, as shares of the image's; rounding to pixels comes after.
-        size: (height, width) of the image.
-
-    Returns:
-        int64, 4 x B: first row, row after the last, first column, column after the last
-    """
-    height, width = size
-    area = (smallest + (largest - smallest) * uniform[0]) * (height * width)
-    rows = (area * _NARROWEST ** (1 - 2 * uniform[1])).sqrt()
-    rows = torch.maximum(rows, area / width).round().clamp(1, height)
-    columns = (area / rows).round().clamp(1, width)
-    top = (uniform[2] * (height - rows + 1)).floor()
-    left = (uniform[3] * (width - columns + 1)).floor()
-    return torch.stack([top, top + rows, left, left + columns]).long()
-
-
-def fill(x: torch.Tensor, filling: torch.Tensor, rectangle: torch.Tensor) -> None:
-    """Replace a rectangle of each image, in place.
-
-    Args:
-        x: float32, B x 3 x H x W; a plane per colour (contiguous) is ten times as fast as channels_last.
-        filling: float32 that broadcasts to it.
-        rectangle: int64, 4 x B as :func:`rectangles` gives it, on the same device; may be empty.
-    """
-    top, bottom, left, right = rectangle[:, :, None]
-    row, column = (torch.arange(n, device=x.device) for n in x.shape[2:])
-    rows, columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
-    inside = (rows.float()[:, :, None] * columns.float()[:, None, :])[:, None]
-    x.lerp_(filling, inside)  # exact for the weights 0 and 1, and much faster than where
-
-
-def _moved(x: torch.Tensor, device: torch.device) -> torch.Tensor:
-    return x.to(device, non_blocking=True)  # else the CPU would wait until the GPU has caught up
-
-
-def _chosen(uniform: torch.Tensor, probability: float) -> torch.Tensor:
-    """Indices of the images that a part changes."""
-    return torch.nonzero(uniform < probability)[:, 0]
-
+from reid.training.image_changes import color_jitter, crop, fill, grey, moved, perspective, picked, rectangles, warp
+from reid.training.rand_augment import OPERATIONS
 
 Step = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 Shape = tuple[int, int]
@@ -133,7 +26,7 @@ Shape = tuple[int, int]
 @AUGMENTATIONS.implement("flip")
 def _flip(params: declared.Flip, size: Shape) -> Step:
     def step(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        chosen = _moved(_chosen(torch.rand(len(images), generator=generator), params.probability), images.device)
+        chosen = moved(picked(torch.rand(len(images), generator=generator), params.probability), images.device)
         return images.index_copy(0, chosen, images.index_select(0, chosen).flip(2))
 
     return step
@@ -147,8 +40,24 @@ def _crop(params: declared.Crop, size: Shape) -> Step:
         margin = torch.tensor([[rows], [columns]])
         place = (uniform[1:] * (2 * margin + 1)).long()
         place = torch.where(uniform[0] < params.probability, place, margin)  # or where the image is
-        top, left = _moved(place, images.device)
+        top, left = moved(place, images.device)
         return crop(images, top, left, (rows, columns))
+
+    return step
+
+
+@AUGMENTATIONS.implement("perspective")
+def _perspective(params: declared.Perspective, size: Shape) -> Step:
+    height, width = size
+    corners = torch.tensor([[0, 0], [width, 0], [width, height], [0, height]])
+    inwards = torch.tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * torch.tensor([width, height]) / 2
+
+    def step(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        uniform, move = torch.rand(len(x), generator=generator), torch.rand(len(x), 4, 2, generator=generator)
+        chosen = picked(uniform, params.probability)
+        matrix = perspective(corners + params.distortion * move[chosen] * inwards, size)
+        chosen = moved(chosen, x.device)
+        return x.index_copy_(0, chosen, warp(x.index_select(0, chosen), matrix))
 
     return step
 
@@ -157,7 +66,7 @@ def _crop(params: declared.Crop, size: Shape) -> Step:
 def _downscale(params: declared.Downscale, size: Shape) -> Step:
     def step(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         share = params.smallest + (1 - params.smallest) * float(torch.rand((), generator=generator))
-        chosen = _moved(_chosen(torch.rand(len(x), generator=generator), params.probability), x.device)
+        chosen = moved(picked(torch.rand(len(x), generator=generator), params.probability), x.device)
         height, width = (max(1, round(share * n)) for n in size)
         return x.index_copy_(0, chosen, resize(resize(x.index_select(0, chosen), (height, width)), size))
 
@@ -172,7 +81,7 @@ def _blur(params: declared.Blur, size: Shape) -> Step:
 
     def step(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         sigma = least + (params.sigma - least) * float(torch.rand((), generator=generator))
-        chosen = _moved(_chosen(torch.rand(len(x), generator=generator), params.probability), x.device)
+        chosen = moved(picked(torch.rand(len(x), generator=generator), params.probability), x.device)
         # three sigma on each side; the image's border is mirrored, so that it must be wider than that
         kernel = [2 * min(math.ceil(3 * sigma), n - 1) + 1 for n in reversed(size)]
         sharp = x.index_select(0, chosen).contiguous(memory_format=torch.channels_last)
@@ -193,18 +102,44 @@ def _color_jitter(params: declared.ColorJitter, size: Shape) -> Step:
     return step
 
 
+@AUGMENTATIONS.implement("rand_augment")
+def _rand_augment(params: declared.RandAugment, size: Shape) -> Step:
+    def step(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        for _ in range(params.operations):
+            which = torch.randint(len(OPERATIONS), (len(x),), generator=generator)
+            strength = params.magnitude * (2.0 * torch.randint(2, (len(x),), generator=generator) - 1)
+            for number, operation in enumerate(OPERATIONS.values()):
+                own = torch.nonzero(which == number)[:, 0]
+                if len(own):
+                    place = moved(own, x.device)
+                    x.index_copy_(0, place, operation(x.index_select(0, place), strength[own]).clamp_(0, 1))
+        return x
+
+    return step
+
+
 def _rectangle(params: declared.Rectangle, count: int, size: Shape, generator: torch.Generator) -> torch.Tensor:
     """int64, 4 x B; empty for the images that stay as they are."""
     uniform = torch.rand(5, count, generator=generator)
     return rectangles(uniform[1:], params.smallest, params.largest, size) * (uniform[0] < params.probability)
 
 
+@AUGMENTATIONS.implement("random_grey_patch")
+def _random_grey_patch(params: declared.RandomGreyPatch, size: Shape) -> Step:
+    def step(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        rectangle = _rectangle(params, len(x), size, generator)
+        fill(x, grey(x), moved(rectangle, x.device))
+        return x
+
+    return step
+
+
 @AUGMENTATIONS.implement("random_patch")
 def _random_patch(params: declared.RandomPatch, size: Shape) -> Step:
     def step(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         rectangle = _rectangle(params, len(x), size, generator)
-        other = _moved(_others(len(x), generator), x.device)
-        fill(x, x.index_select(0, other), _moved(rectangle, x.device))
+        other = moved(_others(len(x), generator), x.device)
+        fill(x, x.index_select(0, other), moved(rectangle, x.device))
         return x
 
     return step
@@ -216,7 +151,7 @@ def _random_erasing(params: declared.RandomErasing, size: Shape) -> Step:
 
     def step(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         rectangle = _rectangle(params, len(x), size, generator)
-        fill(x, _moved(mean, x.device), _moved(rectangle, x.device))
+        fill(x, moved(mean, x.device), moved(rectangle, x.device))
         return x
 
     return step
@@ -231,8 +166,8 @@ def _others(count: int, generator: torch.Generator) -> torch.Tensor:
 
 
 class Augment:
-    """Changes of a model's images, in the order of the registry: flip, crop, downscale, blur, color_jitter,
-    random_patch, random_erasing, and at the end progressive_resizing.
+    """Changes of a model's images, in the order of the registry: flip, crop, perspective, downscale, blur,
+    color_jitter, rand_augment, random_grey_patch, random_patch, random_erasing, and at the end progressive_resizing.
 
     Each image has its own random choices, but all images of a batch share the scale of downscale and the sigma of
     blur. A step that is left out costs nothing and draws nothing.

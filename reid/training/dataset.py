@@ -8,7 +8,15 @@ import numpy as np
 
 from reid.core.checksums import CheckedArray
 from reid.core.errors import ReidError
-from reid.core.tables import column
+from reid.core.tables import column, labels
+
+# Beginnings of the classes of file names (reid.raw.filenames) for those of train.classes.
+_CLASSES = {
+    "player": ("Player_",),
+    "goalkeeper": ("Goalkeeper_",),
+    "referee": ("Main_referee", "Side_referee"),
+    "staff": ("Staff_",),
+}
 
 
 class Images:
@@ -52,15 +60,24 @@ class Identities:
         return int(self.identity.max()) + 1
 
 
-def select_identities(tables: Sequence[Any], subset: float) -> Identities:
+def _is_of(table: Any, classes: Sequence[str]) -> np.ndarray:
+    """Which rows of an index are of some classes of people: bool array."""
+    if not classes:
+        return np.ones(len(table), bool)
+    code, names = labels(table, "clazz")
+    return np.array([any(name.startswith(_CLASSES[one]) for one in classes) for name in names], bool)[code]
+
+
+def select_identities(tables: Sequence[Any], subset: float, classes: Sequence[str] = ()) -> Identities:
     """Rows of the first ``subset`` of the actions of each split (the dev kit's ``training_subset``).
 
     Args:
         tables: indexes of the splits to train on (pyarrow.Table).
         subset: share in (0, 1].
+        classes: of people to train on, as in reid.params.data.Train; none for all.
 
     Raises:
-        ReidError: there is no action in that share, or an index has no labels.
+        ReidError: there is no action in that share, nobody of these classes, or an index has no labels.
     """
     rows, keys, games, first = [], [], [], 0
     for split, table in enumerate(tables):
@@ -70,12 +87,15 @@ def select_identities(tables: Sequence[Any], subset: float) -> Identities:
         own = np.flatnonzero(action < (action.max() + 1) * subset)
         if not len(own):
             raise ReidError(f"subset: there is no action in the first {subset} of them; make subset larger")
+        own = own[_is_of(table, classes)[own]]
         rows.append(own + first)
         keys.append(np.stack([np.full(len(own), split), action[own], person[own]], axis=1))
         names = [np.array(table[level].to_pylist(), object)[own] for level in ("championship", "season", "game")]
         games.append(np.array(["/".join(levels) for levels in zip(*names, strict=True)]))
         first += len(table)
     key = np.concatenate(keys)
+    if not len(key):
+        raise ReidError(f"train.classes: there is nobody of {', '.join(classes)} to train on; name other classes")
     return Identities(
         np.concatenate(rows),
         np.unique(key, axis=0, return_inverse=True)[1].ravel(),

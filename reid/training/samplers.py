@@ -8,7 +8,7 @@ from reid.core.errors import ReidError
 from reid.params import extensions
 from reid.params.base import Section
 from reid.params.registries import SAMPLERS
-from reid.params.sampler import ActionSampler, IdentitySampler
+from reid.params.sampler import ActionSampler, IdentitySampler, RandomSampler
 from reid.training.dataset import Identities
 
 
@@ -62,6 +62,11 @@ def _actions(identities: Identities, params: ActionSampler, rng: np.random.Gener
     sizes = params.actions, params.identities, params.instances
     game = identities.game if params.neighbours == "game" else None
     return action_batches(identities.rows, identities.identity, identities.action, *sizes, rng, game)
+
+
+@SAMPLERS.implement("random")
+def _random(identities: Identities, params: RandomSampler, rng: np.random.Generator) -> list[np.ndarray]:
+    return random_batches(identities.rows, params.images, rng)
 
 
 def _starts(*keys: np.ndarray) -> np.ndarray:
@@ -119,6 +124,20 @@ def identity_batches(
                 k = int(next(chance) * len(queue))
                 queue[k], queue[-1] = queue[-1], queue[k]
     return list(images[np.array(drawn, dtype=np.int64)].reshape(-1, identities * instances))
+
+
+def random_batches(rows: np.ndarray, images: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Batches of any images: each of them once an epoch.
+
+    Args:
+        rows: int array (N), rows of the index to draw from.
+        images: per batch at most; batches are as equal as they can be, so that the last one is not much smaller.
+        rng: of what is left to chance.
+
+    Returns:
+        list of int arrays
+    """
+    return np.array_split(rng.permutation(rows), -(-len(rows) // images)) if len(rows) else []
 
 
 def _batch_by_game(game: np.ndarray, actions: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Random changes of images against loops over images and pixels."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -9,16 +10,23 @@ from torchvision.transforms.v2 import functional as tv
 
 from builders.model import model
 from reid.models.embedder import Embedder, resize
+from reid.params.registries import AUGMENTATIONS
 from reid.params.schema import section_class
-from reid.training.augmentation import Augment, color_jitter, crop, fill, rectangles
+from reid.training.augmentation import Augment
+from reid.training.image_changes import color_jitter, crop, fill, perspective, rectangles, warp
+from reid.training.rand_augment import OPERATIONS
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+COLOUR = torch.from_numpy(MEAN)[:, None, None]  # torchvision's own filling counts twice at the border
 STEPS = {
     "flip": {"probability": 0.4},
     "crop": {"probability": 0.4, "margin": 0.25},
+    "perspective": {"probability": 0.4, "distortion": 0.5},
     "downscale": {"probability": 0.4, "smallest": 0.3},
     "blur": {"probability": 0.4, "sigma": 1.5},
     "color_jitter": {"brightness": 0.3, "contrast": 0.2, "saturation": 0.4, "hue": 0.05},
+    "rand_augment": {"operations": 2, "magnitude": 0.5},
+    "random_grey_patch": {"probability": 0.4, "smallest": 0.05, "largest": 0.3},
     "random_patch": {"probability": 0.4, "smallest": 0.05, "largest": 0.3},
     "random_erasing": {"probability": 0.4, "smallest": 0.02, "largest": 0.4},
 }
@@ -123,10 +131,12 @@ def test_steps_come_in_their_order():
     """All at once equal one after the other, but for rounding to 8 bits between them; draws are in that order too."""
     images, generator = noise(40, 32, 16), torch.Generator().manual_seed(3)
     want = images
-    for step in ("flip", "crop", "downscale", "blur", "color_jitter", "random_patch", "random_erasing"):
+    assert list(AUGMENTATIONS) == list(STEPS)
+    smooth = {name: step for name, step in STEPS.items() if name != "rand_augment"}  # it makes much of a rounded bit
+    for step in smooth:
         made = augment_of({step: STEPS[step]}, (32, 16))(want, generator).permute(0, 2, 3, 1)
         want = (made * 255).round().to(torch.uint8)
-    np.testing.assert_allclose(run(images, 3, **STEPS), made, atol=2.5 / 255)
+    np.testing.assert_allclose(run(images, 3, **smooth), made, atol=2.5 / 255)
 
 
 @pytest.mark.parametrize("progress, size", [(0.0, (14, 10)), (0.39, (14, 10)), (0.4, (20, 14)), (1.0, (20, 14))])
@@ -143,7 +153,7 @@ def test_smaller_images_come_first_and_are_otherwise_the_same(progress, size):
     assert torch.equal(generators[0].get_state(), generators[1].get_state())
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step != "color_jitter"])
+@pytest.mark.parametrize("step", [step for step in STEPS if "probability" in STEPS[step]])
 @pytest.mark.parametrize("probability", [0, 0.3, 1])
 def test_share_of_images_that_change(step, probability):
     images = noise(1000)
@@ -175,7 +185,8 @@ def test_batch_of_one_has_nobody_to_take_a_patch_from():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_makes_the_same_choices():
-    images, augment = noise(64), augment_of(STEPS, (20, 10))
+    smooth = {name: step for name, step in STEPS.items() if name != "rand_augment"}  # whose steps are at a last bit
+    images, augment = noise(64), augment_of(smooth, (20, 10))
     one, two = (augment(images.to(where), torch.Generator().manual_seed(1)) for where in ("cpu", "cuda"))
     assert two.is_cuda and two.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(one, two.cpu(), atol=2e-3, rtol=0)  # matrix products may be in TF32
@@ -223,6 +234,110 @@ def test_crop_takes_every_place_equally_often():
         places = {window.tobytes(): place for place, window in windows(image, 4, 2).items()}
         counts[places[new.tobytes()]] += 1
     assert len(counts) == 45 and all(near_share(count, 1500, 1 / 45) for count in counts.values())
+
+
+# ---- perspective
+
+
+def test_warp_equals_torchvision():
+    """Which counts corners by pixels, and takes lists of whole numbers; here the image's edges are its corners."""
+    x = torch.from_numpy(plain(noise(6, 21, 13))).permute(0, 3, 1, 2)
+    corners = torch.tensor([[0.0, 0], [13, 0], [13, 21], [0, 21]])
+    moved = corners + torch.from_numpy(np.random.default_rng(0).uniform(-4, 4, (6, 4, 2))).float()
+    result = warp(x, perspective(moved, (21, 13)))
+    for image, new, places in zip(x, result, moved.tolist(), strict=True):
+        want = tv.perspective(image - COLOUR, corners.tolist(), places) + COLOUR
+        torch.testing.assert_close(new, want, atol=2e-4, rtol=0)
+
+
+def test_perspective_of_no_move_is_the_image():
+    x = torch.from_numpy(plain(noise(3, 9, 8))).permute(0, 3, 1, 2)
+    corners = torch.tensor([[[0.0, 0], [8, 0], [8, 9], [0, 9]]]).expand(3, -1, -1)
+    torch.testing.assert_close(warp(x, perspective(corners, (9, 8))), x, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("distortion", [0.3, 0.9])
+def test_perspective_moves_corners_inwards_by_even_shares_of_half_the_size(distortion):
+    """A white image over the mean colour: its area is that of the new corners, which is even in each move."""
+    images = torch.full((400, 40, 20, 3), 255, dtype=torch.uint8)
+    result = run(images, **sure("perspective", distortion=distortion))
+    white = (result - MEAN) / (1 - MEAN)
+    areas = white[..., 0].mean((1, 2))
+    # an edge moves by d / 4 of the whole in the mean, at either side: both sides are shorter by d / 2
+    np.testing.assert_allclose(areas.mean(), (1 - distortion / 2) ** 2, atol=0.05 * distortion)
+    assert (1 - distortion) ** 2 - 0.01 < areas.min() and areas.max() < 1
+
+
+# ---- rand_augment
+
+
+def theirs(name, image, strength):
+    """An operation of torchvision on one image, by its own largest changes."""
+    height, width = image.shape[1:]
+    bilinear = {"interpolation": tv.InterpolationMode.BILINEAR}
+    if name.startswith(("shear", "translate")):
+        kind, x = name.split("_")[0], name.endswith("x")
+        if kind == "shear":
+            along = math.degrees(math.atan(0.3 * strength))
+        else:
+            along = -150 / 331 * strength * (width if x else height)  # ours says what is seen there
+        still = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]}
+        return tv.affine(image - COLOUR, **{**still, kind: [along, 0.0] if x else [0.0, along]}, **bilinear) + COLOUR
+    if name == "rotate":
+        return tv.rotate(image - COLOUR, 30 * strength, **bilinear) + COLOUR
+    if name == "posterize":
+        bits = 8 - round(4 * abs(strength))
+        return tv.posterize((255 * image).round().to(torch.uint8), bits).float() / 255
+    if name == "solarize":
+        return tv.solarize(image, 1 - abs(strength))
+    if name == "autocontrast":
+        return tv.autocontrast(image)
+    adjust = {"brightness": tv.adjust_brightness, "contrast": tv.adjust_contrast, "saturation": tv.adjust_saturation}
+    return {**adjust, "sharpness": tv.adjust_sharpness}[name](image, 1 + 0.9 * strength)
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "identity"])
+def test_operation_equals_torchvisions(name):
+    x = torch.from_numpy(plain(noise(6, 18, 14, low=20, high=230))).permute(0, 3, 1, 2)
+    x[0, 1] = 0.4  # one colour the same everywhere
+    strength = torch.tensor([1.0, 0.3, 0.6, -0.3, -0.7, -1.0])
+    result = OPERATIONS[name](x.clone(), strength).clamp(0, 1)
+    tolerance = 4e-4 if name in ("contrast", "saturation") else 1e-4  # its grey has other weights
+    for image, new, own in zip(x, result, strength.tolist(), strict=True):
+        torch.testing.assert_close(new, theirs(name, image, own), atol=tolerance, rtol=0)
+    assert torch.equal(OPERATIONS["identity"](x, strength), x)
+
+
+def test_rand_augment_draws_its_operations_and_directions_evenly():
+    """Images of one gradient, so that each operation is known by its result."""
+    ramp = np.linspace(60, 190, 16 * 8).reshape(16, 8, 1) + np.array([0, 10, 25])
+    images = torch.from_numpy(np.rint(ramp).astype(np.uint8)).expand(2600, -1, -1, -1)
+    result = run(images, rand_augment={"operations": 1, "magnitude": 0.8})
+    x = torch.from_numpy(plain(images[:1])).permute(0, 3, 1, 2)
+    both = [0.8, -0.8]
+    made = {
+        (name, sign): operation(x.clone(), torch.tensor([sign])).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+        for name, operation in OPERATIONS.items()
+        for sign in both
+    }
+    counts = dict.fromkeys(OPERATIONS, 0)
+    signs = 0
+    for image in result:
+        found = {key for key, want in made.items() if abs(want - image).max() < 1e-5}
+        assert len({name for name, _ in found}) == 1
+        counts[next(iter(found))[0]] += 1
+        signs += len(found) == 1 and next(iter(found))[1] > 0
+    assert all(near_share(count, 2600, 1 / 13) for count in counts.values())
+    one_way = sum(counts[name] for name in ("identity", "posterize", "solarize", "autocontrast"))
+    assert near_share(signs, 2600 - one_way, 0.5)
+
+
+def test_rand_augment_makes_one_operation_after_another():
+    images = noise(300, 16, 8)
+    changed = [(run(images, rand_augment={"operations": n, "magnitude": 0.9}) != plain(images)) for n in (1, 3)]
+    same = [300 - int(change.any((1, 2, 3)).sum()) for change in changed]
+    # posterize and the others change every image of noise, autocontrast not one from 0 to 1
+    assert near_share(same[0], 300, 2 / 13) and near_share(same[1], 300, (2 / 13) ** 3)
 
 
 # ---- color_jitter
@@ -432,6 +547,28 @@ def test_random_erasing_fills_one_rectangle_with_the_mean_colour():
         areas.append(mask.mean())
     assert 0.015 < min(areas) < 0.06 and 0.36 < max(areas) < 0.41
     assert abs(np.mean(areas) - 0.21) < 5 * 0.38 / math.sqrt(12 * 300)
+
+
+def test_random_grey_patch_takes_the_colour_of_one_rectangle():
+    images = noise(300, 64, 32)
+    result, areas = run(images, **sure("random_grey_patch")), []
+    for old, new in zip(plain(images), result, strict=True):
+        mask = (new != old).any(-1)
+        luma = old @ np.array([0.299, 0.587, 0.114])
+        inside = box(mask)
+        np.testing.assert_allclose(new[inside], np.repeat(luma[inside][..., None], 3, -1), atol=1e-6)
+        mask[inside] = False
+        assert not mask.any()
+        areas.append(luma[inside].size / luma.size)
+    assert 0.035 < min(areas) < 0.1 and 0.25 < max(areas) < 0.33  # rounded to pixels
+
+
+def test_no_step_waits_for_the_device(monkeypatch):
+    """On the device "meta" tensors have no values, and whatever asks for one fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *given, **options: contextlib.nullcontext())  # there it has none
+    augment = augment_of(STEPS, (20, 10))
+    made = augment(torch.zeros(40, 16, 8, 3, dtype=torch.uint8, device="meta"), torch.Generator().manual_seed(1))
+    assert made.shape == (40, 3, 20, 10) and made.is_meta
 
 
 @pytest.mark.parametrize("probability", [0.5, 1])

@@ -6,6 +6,7 @@ import pytest
 
 from builders.training import HEIGHT, WIDTH, league
 from reid.core.errors import ReidError
+from reid.raw.filenames import CLASSES
 from reid.training.dataset import Images, select_identities
 
 
@@ -65,3 +66,42 @@ def test_index_without_labels_or_with_an_empty_subset_is_refused():
     late = table.set_column(1, "action_idx", pa.array(np.arange(len(table)) + 50, pa.int32()))
     with pytest.raises(ReidError, match="subset: there is no action"):
         select_identities([late], 0.1)
+
+
+OF_CLASS = {
+    "player": ["Player_team_left", "Player_team_right", "Player_team_unknown_1", "Player_team_unknown_2"],
+    "goalkeeper": ["Goalkeeper_team_left", "Goalkeeper_team_right", "Goalkeeper_team_unknown"],
+    "referee": ["Main_referee", "Side_referee"],
+    "staff": ["Staff_members"],
+}
+
+
+@pytest.mark.parametrize("classes", [[], ["player"], ["goalkeeper", "player"], ["staff"], ["referee", "staff"]])
+def test_only_rows_of_the_chosen_classes_are_trained_on(classes):
+    assert sorted(name for names in OF_CLASS.values() for name in names) == sorted(CLASSES)
+    tables = [with_classes(league(5)[0]), with_classes(league(4, game="another")[0])]
+    identities = select_identities(tables, 0.9, classes)
+    whole = select_identities(tables, 0.9)
+    names = [name for table in tables for name in table["clazz"].to_pylist()]
+    wanted = [name for one in classes or OF_CLASS for name in OF_CLASS[one]]
+    kept = [row for row in whole.rows.tolist() if names[row] in wanted]
+    assert identities.rows.tolist() == kept and (len(kept) < len(whole.rows)) == bool(classes)
+    assert identities.count == len(np.unique(identities.identity)) == len(set(people(whole, kept)))
+
+
+def with_classes(table):
+    """An index whose persons have the ten classes in turn."""
+    names = [CLASSES[person % len(CLASSES)] for person in table["person_uid"].to_pylist()]
+    return table.append_column("clazz", pa.array(names))
+
+
+def people(identities, rows):
+    number = dict(zip(identities.rows.tolist(), identities.identity.tolist(), strict=True))
+    return [number[row] for row in rows]
+
+
+def test_nobody_of_the_chosen_classes_is_refused():
+    table = league()[0]
+    table = table.append_column("clazz", pa.array(["Staff_members"] * len(table)))
+    with pytest.raises(ReidError, match="^train.classes: there is nobody of player, referee"):
+        select_identities([table], 1.0, ["player", "referee"])

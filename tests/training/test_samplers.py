@@ -1,5 +1,6 @@
 """What stands in a batch: both samplers against invariants counted in loops and odds worked out case by case."""
 
+import math
 import random
 from collections import Counter
 from fractions import Fraction
@@ -12,7 +13,7 @@ from builders.model import model
 from builders.training import league
 from reid.core.errors import ReidError
 from reid.training.dataset import select_identities
-from reid.training.samplers import action_batches, epoch_batches, identity_batches
+from reid.training.samplers import action_batches, epoch_batches, identity_batches, random_batches
 
 SEEDS = range(12)
 
@@ -183,6 +184,7 @@ def test_identity_without_enough_identities_gives_no_batch():
 
 def test_no_rows_give_no_batch():
     none, rng = np.zeros(0, dtype=int), np.random.default_rng(0)
+    assert random_batches(none, 2, rng) == []
     assert identity_batches(none, none, 2, 2, rng) == []
     assert action_batches(none, none, none, 2, 2, 2, rng) == []
     assert action_batches(none, none, none, 2, None, None, rng, game=none) == []
@@ -381,6 +383,22 @@ def test_action_batches_without_any_pair_are_none(game):
     assert action_batches(np.arange(4), np.zeros(4, dtype=int), np.arange(4), 2, 2, 2, rng, game=game) == []
 
 
+@pytest.mark.parametrize(("count", "images"), [(10, 4), (12, 4), (3, 5), (1, 2), (9, 2), (41, 40)])
+def test_random_batches_hold_every_image_once_and_are_about_equal(count, images):
+    rows = np.random.default_rng(0).choice(1000, count, replace=False)
+    batches = random_batches(rows, images, np.random.default_rng(1))
+    sizes = [len(batch) for batch in batches]
+    assert sorted(np.concatenate(batches).tolist()) == sorted(rows.tolist())
+    assert len(batches) == math.ceil(count / images)
+    assert max(sizes) <= images and max(sizes) - min(sizes) <= 1
+
+
+def test_random_batches_are_of_any_images():
+    rng = np.random.default_rng(2)
+    counts = Counter(frozenset(random_batches(np.arange(4), 2, rng)[0].tolist()) for _ in range(800))
+    assert_odds(counts, {frozenset(pair): Fraction(1, 6) for pair in combinations(range(4), 2)})
+
+
 # ---- the model's sampler
 
 
@@ -395,6 +413,7 @@ def test_epoch_batches_are_those_of_the_models_sampler():
     assert {len(batch) for batch in drawn({"kind": "identity", "identities": 3, "instances": 2})} == {6}
     some = drawn({"kind": "actions", "actions": 2, "identities": 4, "instances": 2})
     assert [len(batch) for batch in some] == [16, 16, 8]
+    assert [len(batch) for batch in drawn({"kind": "random", "images": 9})] == [8] * 5
     everything = drawn({"kind": "actions", "actions": 1}, images=3)
     assert [len(batch) for batch in everything] == [12] * 5
     assert sorted(row for batch in everything for row in batch) == list(range(60))
