@@ -34,3 +34,12 @@ class OneCycleSchedule(Section):
     """Half a cosine from 1/25 up to the learning rate, and half a cosine down to nothing (Smith 2018)."""
 
     warmup: float = Field(gt=0, lt=1, description="share of the training in which the learning rate rises (0.3)")
+
+
+@SCHEDULES.declare("polynomial")
+class PolynomialSchedule(Section):
+    """A straight rise, then a power of the share that is left (a straight fall with 1)."""
+
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the training in which the learning rate rises")
+    power: float = Field(1.0, gt=0, le=100, description="of the share of the training that is left")
+    end: Share = Field(0.0, description="the last learning rate as a share of the highest")

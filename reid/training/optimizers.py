@@ -7,8 +7,11 @@ from torch import nn
 
 from reid.models.embedder import Embedder
 from reid.params import extensions
+from reid.params import optimizer as sections
 from reid.params.optimizer import Optimizer
 from reid.params.registries import OPTIMIZERS
+from reid.training import muon
+from reid.training.lookahead import Lookahead
 
 Groups = list[dict[str, Any]]
 
@@ -46,11 +49,17 @@ def _radam(groups: Groups, params: Optimizer) -> torch.optim.Optimizer:
     return torch.optim.RAdam(groups, lr=params.learning_rate, **more)
 
 
+@OPTIMIZERS.implement("muon")
+def _muon(groups: Groups, params: sections.Muon) -> torch.optim.Optimizer:
+    return muon.Muon(groups, params)
+
+
 def make(params: Any, network: Embedder, criterion: nn.Module) -> torch.optim.Optimizer:
     """Make the optimizer of a training.
 
     With L blocks in the backbone, block i from its input has the learning rate
-    ``learning_rate * layer_decay ** (L - i)``; what follows the backbone has the whole (Clark 2020).
+    ``learning_rate * layer_decay ** (L - i)``; what follows the backbone has the whole (Clark 2020). The biases of
+    batch norms have ``bias_scale`` times that, and as much weight decay a step as the others (Jordan 2024).
 
     Args:
         params: reid.params.optimizer.Optimizer of one of the registry ``OPTIMIZERS``.
@@ -58,7 +67,8 @@ def make(params: Any, network: Embedder, criterion: nn.Module) -> torch.optim.Op
         criterion: module of the losses, whose parameters are trained too.
 
     Returns:
-        torch.optim.Optimizer; each group holds its own factor of the learning rate as ``scale``
+        torch.optim.Optimizer, or a :class:`Lookahead` in its place; each group holds its own factor of the learning
+        rate as ``scale``
 
     Raises:
         ReidError: an extension's optimizer cannot be made.
@@ -74,12 +84,33 @@ def make(params: Any, network: Embedder, criterion: nn.Module) -> torch.optim.Op
         for block, scale in [*zip(blocks, scales, strict=True), (rest, 1.0)]
         if block
     ]
+    if params.bias_scale:
+        groups = _with_bias_scale(groups, network, params)
+    if isinstance(params, sections.Muon):
+        groups = muon.split(groups, network.backbone, params)
     builder = OPTIMIZERS.builder(params.kind)
     with extensions.named(builder, f"optimizer: {params.kind}"):
-        optimizer: Any = builder(groups, params)
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise TypeError(f"its builder gives a {type(optimizer).__name__}, not a torch.optim.Optimizer")
+        made: Any = builder(groups, params)
+        if not isinstance(made, torch.optim.Optimizer):
+            raise TypeError(f"its builder gives a {type(made).__name__}, not a torch.optim.Optimizer")
+    if params.lookahead:
+        made = Lookahead(made, params.lookahead.steps, params.lookahead.alpha)
+    optimizer: torch.optim.Optimizer = made
     return optimizer
+
+
+def _with_bias_scale(groups: Groups, network: nn.Module, params: Any) -> Groups:
+    """Part the biases of batch norms from the rest of each group."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    biases = {id(module.bias) for module in norms}
+    factor, parted = params.bias_scale, []
+    for group in groups:
+        rest = [p for p in group["params"] if id(p) not in biases]
+        own = [p for p in group["params"] if id(p) in biases]
+        larger = {"scale": group["scale"] * factor, "lr": group["lr"] * factor}
+        decay = {"weight_decay": params.weight_decay / factor}
+        parted += [g for g in ({**group, "params": rest}, {**group, **larger, **decay, "params": own}) if g["params"]]
+    return parted
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from reid.params import extensions
 from reid.params.registries import SCHEDULES
-from reid.params.schedule import CosineSchedule, OneCycleSchedule, StepSchedule
+from reid.params.schedule import CosineSchedule, OneCycleSchedule, PolynomialSchedule, StepSchedule
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:
@@ -37,6 +37,14 @@ def _one_cycle(params: OneCycleSchedule, progress: float, epoch: int) -> float:
     if progress < up:
         return _half_cosine(1 / 25, 1, progress / up)
     return _half_cosine(1, 1 / 250_000, (progress - up) / (1 - up))
+
+
+@SCHEDULES.implement("polynomial")
+def _polynomial(params: PolynomialSchedule, progress: float, epoch: int) -> float:
+    if progress < params.warmup:
+        return progress / params.warmup
+    left = (1 - progress) / (1 - params.warmup)
+    return float(params.end + (1 - params.end) * left**params.power)
 
 
 def factor(schedule: Any, progress: float, epoch: int) -> float:

@@ -72,3 +72,17 @@ def test_step_is_torchs(milestones):
 
 def test_rate_is_constant_without_a_schedule():
     assert [factor(None, k / STEPS, k) for k in range(STEPS)] == [1] * STEPS
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_polynomial_is_torchs(power):
+    schedule = schedule_of("polynomial", power=power)
+    wanted = rates_of_torch(lambda optimizer: lr_scheduler.PolynomialLR(optimizer, STEPS, power))
+    np.testing.assert_allclose([factor(schedule, k / STEPS, 0) for k in range(STEPS)], wanted, atol=1e-12)
+
+
+def test_polynomial_rises_first_and_falls_to_its_end():
+    schedule = schedule_of("polynomial", warmup=0.25, power=2, end=0.25)  # the winner's: 4e-5, and 1e-5 at the end
+    rates = 4e-5 * np.array([factor(schedule, k / STEPS, 0) for k in range(STEPS)])
+    np.testing.assert_allclose(rates[:10], 4e-5 * np.arange(10) / 10)
+    np.testing.assert_allclose(rates[10:], [3e-5 * (1 - k / 30) ** 2 + 1e-5 for k in range(30)])
