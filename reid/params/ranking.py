@@ -23,14 +23,25 @@ class Embed(Section):
 class Step(Section):
     """What every post-processing step has: ``stage`` says what it works on.
 
-    ``"embeddings"``: those of an action's queries and gallery boxes, of each model; ``"boxes"``: the distances between
+    ``"split"``: the embeddings of all rows of a split, of each model, and the rows of each action; ``"embeddings"``:
+    those of an action's queries and gallery boxes, of each model; ``"boxes"``: the distances between
     all boxes of an action, whose result is that between queries and gallery boxes; ``"pairs"``: the latter.
     """
 
-    stage: ClassVar[Literal["embeddings", "boxes", "pairs"]] = "pairs"
+    stage: ClassVar[Literal["split", "embeddings", "boxes", "pairs"]] = "pairs"
 
 
 POSTPROCESSING.base = Step
+
+
+@POSTPROCESSING.declare("whitening")
+class Whitening(Step):
+    """Embeddings without what all have in common: centred, with variances made more alike."""
+
+    stage = "split"
+
+    over: Literal["action", "split"] = Field(description="the boxes that have it in common")
+    shrinkage: float = Field(gt=0, le=1, description="of the variances to their mean; 1 centres alone")
 
 
 @POSTPROCESSING.declare("query_expansion")
@@ -86,6 +97,11 @@ class Distances(Section):
     )
     scale: Literal["none", "mean"] = Field(
         "none", description="mean: each model's distances of a split get the mean 1 first"
+    )
+    fusion: Literal["mean", "rank"] = Field(
+        "mean",
+        description="of several models: the mean of their distances, or of the places that the gallery boxes have by "
+        "them, from 0 for a query's nearest to 1",
     )
     postprocessing: Postprocessing = Postprocessing()
 

@@ -15,7 +15,7 @@ from reid.core.files import replacing
 from reid.core.tables import arrow, column, numbers, read_parquet
 from reid.data.actions import Action
 from reid.params.ranking import Distances
-from reid.ranking.postprocessing_chain import change_distances, change_embeddings, of_stage
+from reid.ranking.postprocessing_chain import change_distances, change_embeddings, change_split, of_stage
 from reid.retrieval.order import Pairs
 from reid.retrieval.pairwise import pairwise
 
@@ -41,12 +41,13 @@ def model_distances(embeddings: np.ndarray, actions: list[Action], params: Dista
     Returns:
         list of float64 arrays, one per action: queries x gallery boxes, or with a post-processing step that needs the
         distances between all boxes, (queries + gallery boxes) squared. Equal embeddings have equal distances to the
-        bit, because each pair is computed by itself.
+        bit, because each pair is computed by itself; after whitening to rounding.
 
     Raises:
         ReidError: a distance is not a number, or a step fails (:mod:`reid.ranking.postprocessing_chain`).
     """
     between_all, distances = bool(of_stage(params, "boxes")), []
+    embeddings = change_split(embeddings, actions, params)
     for action in actions:
         query, gallery = change_embeddings(embeddings[action.query], embeddings[action.gallery], action, params)
         if between_all:
@@ -77,20 +78,32 @@ def between(distances: list[np.ndarray], actions: list[Action]) -> list[np.ndarr
     ]
 
 
-def fuse(distances: list[list[np.ndarray]], weights: list[float]) -> list[np.ndarray]:
+def fuse(distances: list[list[np.ndarray]], weights: list[float], fusion: str = "mean") -> list[np.ndarray]:
     """Weighted mean over models.
 
     Args:
         distances: what :func:`model_distances` returns, one per model.
         weights: one per model.
+        fusion: ``"mean"`` of the distances, or of the places (``"rank"``) that a query's gallery boxes have by each
+            model, from 0 for the nearest to 1; boxes of one distance share the mean of theirs.
 
     Returns:
         list of float64 arrays, one per action
     """
+    if fusion == "rank":
+        distances = [[_places(matrix) for matrix in of_model] for of_model in distances]
     return [
         sum(weight * matrix for weight, matrix in zip(weights, matrices, strict=True)) / sum(weights)
         for matrices in zip(*distances, strict=True)
     ]
+
+
+def _places(distance: np.ndarray) -> np.ndarray:
+    """Place of each gallery box among those of its query, 0 to 1: float64 Q x G."""
+    one, other = distance[:, :, None], distance[:, None, :]
+    nearer, alike = (other < one).sum(axis=2), (other == one).sum(axis=2)
+    places: np.ndarray = (nearer + (alike - 1) / 2) / max(1, distance.shape[1] - 1)
+    return places
 
 
 def action_distances(
@@ -112,7 +125,7 @@ def action_distances(
         ReidError: a distance is not a number, or a step fails.
     """
     weights = [1.0] * len(embeddings) if weights is None else weights
-    fused = fuse([model_distances(e, actions, params) for e in embeddings], weights)
+    fused = fuse([model_distances(e, actions, params) for e in embeddings], weights, params.fusion)
     return change_distances(fused, actions, params)
 
 

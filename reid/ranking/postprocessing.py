@@ -10,7 +10,7 @@ from functools import reduce
 
 import numpy as np
 
-from reid.params.ranking import Assignment, DualSoftmax, QueryExpansion, Reranking, Sinkhorn
+from reid.params.ranking import Assignment, DualSoftmax, QueryExpansion, Reranking, Sinkhorn, Whitening
 from reid.params.registries import POSTPROCESSING
 from reid.retrieval.pairwise import pairwise
 
@@ -19,6 +19,34 @@ def _normalised(rows: np.ndarray) -> np.ndarray:
     """Rows of length 1; a row of zeros becomes NaN, for it has no direction."""
     with np.errstate(invalid="ignore"):
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@POSTPROCESSING.implement("whitening")
+def whiten(embeddings: np.ndarray, groups: list[np.ndarray], params: Whitening) -> np.ndarray:
+    """Whitening of the boxes of an action, or of the split, by their own covariance.
+
+    With C the covariance of B boxes of D numbers and t = trace(C) / D, an embedding x becomes
+    W^(-1/2) (x - mean), where W = (1 - shrinkage) C + shrinkage t I (shrunk as by Ledoit and Wolf 2004).
+
+    Args:
+        embeddings: float array N x D.
+        groups: the rows of each action.
+        params: ``over``, ``shrinkage``.
+
+    Returns:
+        float64 N x D; rows of no action stay as they are
+    """
+    result = embeddings.astype(np.float64)
+    for rows in groups if params.over == "action" else [np.concatenate(groups)]:
+        centred = result[rows] - result[rows].mean(axis=0)
+        # a QR decomposition first: many boxes have the directions and variances of as few rows as they have numbers
+        few = centred if len(rows) <= centred.shape[1] else np.linalg.qr(centred, mode="r")
+        _, singular, directions = np.linalg.svd(few, full_matrices=False)
+        variance = singular**2 / len(rows)
+        shrunk = (1 - params.shrinkage) * variance + params.shrinkage * variance.sum() / centred.shape[1]
+        scale = 1 / np.sqrt(np.where(shrunk > 0, shrunk, 1))  # boxes that are all alike stay 0
+        result[rows] = (centred @ directions.T * scale) @ directions
+    return result
 
 
 @POSTPROCESSING.implement("query_expansion")

@@ -19,6 +19,29 @@ def of_stage(params: Distances, stage: str) -> dict[str, Any]:
     return {name: step for name, step in named.items() if step.stage == stage}
 
 
+def change_split(embeddings: np.ndarray, actions: list[Action], params: Distances) -> np.ndarray:
+    """Apply the steps of the stage split to the embeddings of one model.
+
+    Args:
+        embeddings: float array N x D.
+        actions: of the split.
+        params: its ``postprocessing``.
+
+    Returns:
+        float array N x D; float64 after a step
+
+    Raises:
+        ReidError: a step returns something else, or values that are not finite.
+    """
+    for name, step in of_stage(params, "split").items():
+        groups = [np.concatenate([action.query, action.gallery]) for action in actions]
+        changed = POSTPROCESSING.builder(name)(embeddings, groups, step)
+        embeddings = _array(name, actions[0], changed, (len(embeddings), None))
+        if not np.isfinite(embeddings[np.concatenate(groups)]).all():
+            raise _refusal(name, actions[0], "returns a value that is not finite")
+    return embeddings
+
+
 def change_embeddings(
     query: np.ndarray, gallery: np.ndarray, action: Action, params: Distances
 ) -> tuple[np.ndarray, np.ndarray]:

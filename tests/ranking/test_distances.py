@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from scipy.linalg import fractional_matrix_power
+from scipy.stats import rankdata
 
 from builders import ROOT
 from reid.core.errors import ReidError
@@ -468,3 +470,58 @@ def test_written_distances_of_which_a_byte_has_changed_are_refused(tmp_path):
         path.write_bytes(changed)
         with pytest.raises(ReidError, match=r"d\.parquet: is not what was written"):
             read_distances(path)
+
+
+# ---- fusion by places
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0], [0.5, 2.0]])
+def test_places_are_those_of_scipys_ranks(weights):
+    table = index(3, rows=90)
+    actions = group_actions(table)
+    embeddings = random_embeddings(3, len(table), (3, 5))
+    embeddings[0][::3] = embeddings[0][0]  # boxes of one distance
+    alone = [action_distances([e], actions, section()) for e in embeddings]
+    found = action_distances(embeddings, actions, section(fusion="rank"), weights)
+    for action, result, *matrices in zip(actions, found, *alone, strict=True):
+        if not len(action.gallery):
+            continue
+        places = [(rankdata(m, axis=1) - 1) / max(1, m.shape[1] - 1) for m in matrices]
+        np.testing.assert_allclose(result, np.average(places, axis=0, weights=weights), atol=1e-12)
+
+
+def test_one_box_has_the_first_place():
+    actions = [Action(0, np.array([0]), np.array([1]))]
+    assert action_distances(random_embeddings(1, 2, (4,)), actions, section(fusion="rank"))[0].tolist() == [[0.0]]
+
+
+# ---- whitening
+
+
+@pytest.mark.parametrize("over", ["action", "split"])
+@pytest.mark.parametrize("shrinkage", [0.05, 1.0])
+@pytest.mark.parametrize("width", [3, 40])
+def test_whitening_is_the_root_of_the_inverse_of_the_shrunk_covariance(over, shrinkage, width):
+    table = index(4, rows=80)
+    actions = group_actions(table)
+    [embeddings] = random_embeddings(4, len(table), (width,))
+    found = action_distances(
+        [embeddings], actions, section("cosine", {"whitening": {"over": over, "shrinkage": shrinkage}})
+    )
+    every = np.concatenate([rows for action in actions for rows in (action.query, action.gallery)])
+    for action, result in zip(actions, found, strict=True):
+        rows = np.concatenate([action.query, action.gallery]) if over == "action" else every
+        mean = embeddings[rows].astype(float).mean(axis=0)
+        covariance = np.atleast_2d(np.cov(embeddings[rows].astype(float).T, bias=True))
+        shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / width * np.eye(width)
+        white = (embeddings - mean) @ fractional_matrix_power(shrunk, -0.5).real
+        wanted = [[naive_distance(white[q], white[g], "cosine") for g in action.gallery] for q in action.query]
+        np.testing.assert_allclose(result, np.reshape(wanted, result.shape), atol=1e-7)
+
+
+def test_boxes_that_are_all_alike_have_no_distance_after_whitening():
+    table = index(5)
+    actions = group_actions(table)
+    embeddings = np.ones((len(table), 4), np.float32)
+    params = section("euclidean", {"whitening": {"over": "split", "shrinkage": 0.5}})
+    assert all((matrix == 0).all() for matrix in action_distances([embeddings], actions, params))

@@ -82,7 +82,7 @@ def measured(**steps):
 def test_steps_of_an_extension_are_applied_in_their_stages_and_in_the_order_of_the_registry(load):
     load(SOURCE)
     before = EMBEDDINGS.copy()
-    assert list(POSTPROCESSING)[:2] == ["query_expansion", "power"]
+    assert list(POSTPROCESSING)[:3] == ["whitening", "query_expansion", "power"]
     result = measured(twice={"exponent": 1}, nearest={}, power={"exponent": 2}, shift={"amount": 0.5})
     for action, matrix in zip(ACTIONS, result, strict=True):
         rows = np.concatenate([EMBEDDINGS[action.query] + np.float32(0.5), EMBEDDINGS[action.gallery]])
