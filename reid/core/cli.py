@@ -81,7 +81,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     """
     args = arguments.parse_args()
     end_with_engine()
-    log.setLevel(logging.INFO)
+    first = os.environ.get("RANK", "0") == "0"  # of several processes that do one job together (torchrun)
+    log.setLevel(logging.INFO if first else logging.ERROR)
     log.addHandler(_Terminal())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
@@ -90,7 +91,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
             args.log.parent.mkdir(parents=True, exist_ok=True)
             if args.log.exists() and not args.log.is_file() and not args.log.is_char_device():
                 raise ReidError(f"{args.log}: is {file_type.describe(args.log)}, not a file")
-            log.addHandler(_File(args.log, mode="w", encoding="utf-8", errors="backslashreplace"))
+            mode = "a" if "WORLD_SIZE" in os.environ else "w"  # their parent has begun it
+            log.addHandler(_File(args.log, mode=mode, encoding="utf-8", errors="backslashreplace"))
         main(args)
         if sys.stdout:
             sys.stdout.flush()
@@ -153,18 +155,21 @@ _OF_SYSTEM = {
 }
 
 
+_OF_GPU = re.compile("CUDA out of memory|CUDA error: out of memory|Cuda failure.*out of memory|_ALLOC_FAILED")
+_ASKED = re.compile(r"(?:allocate|Requested size:) ([\d.]+ ?\w+)")  # by NumPy and PyTorch
+
+
 def _remedy(error: Exception) -> str | None:
     """What a user can do about an exception that is nobody's bug: of the system, or for want of memory."""
     text = str(error)
-    of_gpu = type(error).__name__ == "OutOfMemoryError" or bool(
-        re.search("CUDA error: out of memory|_ALLOC_FAILED", text)
-    )
+    of_gpu = type(error).__name__ == "OutOfMemoryError" or bool(_OF_GPU.search(text))
     if isinstance(error, MemoryError) or of_gpu or "DefaultCPUAllocator: can't allocate" in text:
-        asked = re.search(r"(?:allocate|tried to allocate) ([\d.]+ ?\w+)", text)
+        asked = _ASKED.search(text)
         return (
             f"the {'GPU' if of_gpu else 'machine'} has too little memory"
             + (f" (asked for {asked[1]})" if asked else "")
-            + "; lower sampler.actions, identities or instances, input, or embed.batch_size, or use fewer --threads"
+            + "; lower sampler.actions, identities or instances, embed.batch_size, chunk or input, set "
+            + ("network.checkpointing" if of_gpu else "network.checkpointing, or use fewer --threads")
         )
     if isinstance(error, OSError) and error.errno is not None:
         what = _OF_SYSTEM.get(error.errno, error.strerror or "cannot be used")

@@ -50,6 +50,8 @@ def build(params: Network, size: tuple[int, int]) -> Backbone:
     resnet = source == "torchvision" and name.startswith(("resnet", "resnext", "wide_resnet"))
     if params.last_stride == 1 and not resnet:
         raise ReidError(f"network.last_stride: is 2 for {params.backbone_name}; only torchvision's ResNets can have 1")
+    if params.drop_path and source in ("osnet", "extension"):
+        raise ReidError(f"network.drop_path: {params.backbone_name} has none; leave it out")
     if source == "extension":
         return Backbone(_of_extension(name, params, size), _pooling(params), MEAN, STD)
     if source == "timm":
@@ -100,11 +102,18 @@ def _set_pooling(network: nn.Module, place: str, params: Network) -> None:
 def _torchvision(name: str, params: Network) -> nn.Module:
     import torchvision
 
-    extra: dict[str, bool] = {}
+    extra: dict[str, Any] = {}
+    if params.drop_path:
+        extra["stochastic_depth_prob"] = params.drop_path
     if name in ("googlenet", "inception_v3"):
         # a second output, which only classification uses; their weights want images normalised in another way
-        extra = {"aux_logits": False, "init_weights": True, "transform_input": True}
-    network = torchvision.models.get_model(name, weights=None, **extra)
+        extra |= {"aux_logits": False, "init_weights": True, "transform_input": True}
+    try:
+        network = torchvision.models.get_model(name, weights=None, **extra)
+    except TypeError as error:
+        if "stochastic_depth_prob" not in str(error):
+            raise
+        raise ReidError(f"network.drop_path: torchvision's {name} has none; leave it out, or take timm's") from error
     head = next((head for head in _HEADS if hasattr(network, head)), None)
     if head is None or not _drop_last_linear(network, head):
         raise ReidError(f"network.backbone: {name} has no linear classifier to take off; choose another")
@@ -158,6 +167,8 @@ def timm_network(name: str, params: Network, size: tuple[int, int], **more: Any)
 
     kind = params.pooling.kind
     options = {"num_classes": 0, "global_pool": _TIMM_POOLINGS.get(kind, ""), **more}
+    if params.drop_path:
+        options["drop_path_rate"] = params.drop_path
     try:
         try:
             return timm.create_model(name, img_size=size, **options)

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from reid.core.errors import ReidError
 from reid.models import backbones
 from reid.models.poolings import check
+from reid.models.recomputation import recompute
 from reid.params import extensions
 from reid.params.network import Network
 from reid.params.registries import BACKBONES, POOLINGS
@@ -55,6 +56,8 @@ class Embedder(nn.Module):
         self.params = params
         self.backbone, self.pool, mean, std = backbones.build(params, self.size)
         components = self.try_size(self.size)
+        if params.checkpointing:
+            recompute(self._blocks())
         self.projection: nn.Module = nn.Identity()
         if params.projection:
             linear = nn.Linear(components, params.projection.width)
@@ -71,8 +74,8 @@ class Embedder(nn.Module):
             self.bnneck.bias.requires_grad_(False)  # Luo 2019: identities lie in different directions
         self.width = components
         # kept with the weights, for weights by name bring their own
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(params.mean or mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(params.std or std).view(1, 3, 1, 1))
 
     def try_size(self, size: Sequence[int], where: str = "network.backbone") -> int:
         """Number of components before the projection for images of a size.
@@ -125,19 +128,30 @@ class Embedder(nn.Module):
         return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Embeddings that the losses over pairs see: normalised images to float32, B x D."""
-        return self.projection(self.pool(self.backbone(x)).flatten(1)).float()
+        """Embeddings that the losses over pairs see: normalised images to float32 (float64 stays), B x D."""
+        embeddings = self.projection(self.pool(self.backbone(x)).flatten(1))
+        return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings that are compared: normalised images (float32, B x 3 x height x width) to float32, B x D."""
         return self.bnneck(self.features(x))
 
+    @property
+    def normalises_batches(self) -> bool:
+        """Whether :meth:`features` of an image depend on its batch in training."""
+        inside = [*self.backbone.modules(), *self.projection.modules()]
+        return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in inside)
+
+    def _blocks(self) -> list[nn.Module]:
+        """The parts of the backbone by depth, from its input to its output."""
+        blocks: list[nn.Module] = []
+        for child in self.backbone.children():
+            blocks += child.children() if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
+        return blocks
+
     def blocks(self) -> list[list[nn.Parameter]]:
         """Parameters of the backbone by depth, from its input to its output."""
-        groups = []
-        for child in self.backbone.children():
-            parts = child.children() if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
-            groups += [group for part in parts if (group := list(part.parameters()))]
+        groups = [group for block in self._blocks() if (group := list(block.parameters()))]
         known = {id(parameter) for group in groups for parameter in group}
         first = [parameter for parameter in self.backbone.parameters() if id(parameter) not in known]
         return [first, *groups] if first else groups  # tokens and places of a transformer stand at its input

@@ -10,8 +10,11 @@ from reid.params.base import MOST_EPOCHS, MOST_THREADS, PathText, Section, Seed,
 from reid.params.loss import Loss
 from reid.params.network import Network
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-PRECISION = "of convolutions and matrix products; auto: bf16 where the processor or GPU has it, else fp32"
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+PRECISION = (
+    "of convolutions and matrix products; auto: bf16 where the processor or GPU has it, else fp32; tf32: fp32 whose "
+    "factors a GPU rounds to 10 bits, several times as fast there (the same as fp32 on a CPU)"
+)
 
 
 class MovingAverage(Section):
@@ -71,6 +74,25 @@ class Model(Section):
     precision: Precision = Field("fp32", description=PRECISION)
     compile: Literal["default", "reduce-overhead", "max-autotune"] | None = Field(
         None, description="mode of torch.compile (needs a C compiler)"
+    )
+    chunk: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None,
+        description="images that go through the network at a time (GradCache, Gao 2021): the loss is that of the "
+        "whole batch, at the memory of a chunk and one more forward pass; all at once if absent",
+    )
+    batch_multiple: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="batches are filled up to a multiple of it with images of their own, so that compiled networks "
+        "meet few sizes; no loss sees these, batch norms count them",
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs, or processes on a CPU, that share each batch; part of the result, because of how sums are "
+        "split",
     )
     threads: int = Field(
         1, ge=1, le=MOST_THREADS, description="on a CPU; part of the result, because sums are split between threads"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from reid.params.base import PathText, Section, expanded
+from reid.params.base import PathText, Section, Share, expanded
 from reid.params.registries import POOLINGS
 
 
@@ -35,6 +35,21 @@ class Projection(Section):
     )
 
 
+class Init(Section):
+    """What a network from scratch begins with in place of random numbers (Jordan 2024)."""
+
+    dirac: bool = Field(False, description="convolutions of 3x3 that keep the number of channels hand on their input")
+    whitened_stem: bool = Field(
+        False,
+        description="the first convolution takes patches of the training images apart into uncorrelated parts of "
+        "variance 1, the largest first, each with either sign",
+    )
+
+
+Mean = Annotated[list[Share], Field(min_length=3, max_length=3)]
+Deviation = Annotated[list[Annotated[float, Field(gt=0, le=10)]], Field(min_length=3, max_length=3)]
+
+
 class Network(Section):
     """From image to embedding."""
 
@@ -46,8 +61,14 @@ class Network(Section):
         None,
         description="pretrained weights to start from (from scratch if absent): DEFAULT or a name of torchvision's "
         "(IMAGENET1K_V1) or timm's (the tag, as laion2b); or the path of a file, with a dot or a separator in it: "
-        "safetensors, or what torch.save wrote, Torchreid's too (~ is the home folder)",
+        "safetensors, what torch.save wrote, Torchreid's too, or OpenAI's CLIP (backbone "
+        "vit_base_patch16_clip_quickgelu_224, ...; ~ is the home folder)",
     )
+    mean: Mean | None = Field(
+        None, description="of the images that the weights were trained on (RGB in 0..1); the backbone's own if absent"
+    )
+    std: Deviation | None = Field(None, description="their standard deviation")
+    init: Init | None = Field(None, description="of a network from scratch; random if absent")
     last_stride: Annotated[int, Field(ge=1, le=2)] = Field(
         2, description="of a ResNet's last stage; 1 keeps a finer map (dev kit)"
     )
@@ -56,6 +77,12 @@ class Network(Section):
     bnneck: bool = Field(
         False,
         description="batch norm between the embedding of the pair losses and that of id loss and result (Luo 2019)",
+    )
+    drop_path: float = Field(
+        0.0, ge=0, lt=1, description="share of the residual branches that are left out in training, rising with depth"
+    )
+    checkpointing: bool = Field(
+        False, description="the backbone's blocks are computed again in the backward pass: less memory, a third slower"
     )
 
     @property

@@ -22,7 +22,9 @@ def fingerprint(model: Section, thumbnails: Section, init: str, data: list[Any],
         script: the program that trains.
     """
     inputs = [model.model_dump(), thumbnails.model_dump(), init, data]
-    return json.dumps([*inputs, code_digest(script), torch.__version__, str(device.device())])
+    where = device.device().type
+    kind = torch.cuda.get_device_name() if where == "cuda" else where
+    return json.dumps([*inputs, code_digest(script), torch.__version__, kind])
 
 
 def code_digest(script: Path) -> str:

@@ -14,6 +14,7 @@ from reid.core.processes import told_to_end
 from reid.core.progress import bar
 from reid.models.checkpoint import set_arrays
 from reid.models.embedder import Embedder
+from reid.training import ranks
 from reid.training.dataset import Identities, Images
 from reid.training.resume import TrainingState
 from reid.training.trainer import Arrays, EpochStats, Trainer, arrays_of
@@ -49,6 +50,8 @@ def train(
             :class:`EpochStats`; also with those that a killed training had finished before.
         state: to resume from and to keep, also when SIGTERM or SIGINT comes; None for neither.
         progress: whether to show a progress bar with the time left.
+
+    Where several processes train (reid.training.ranks), all call it; the first one keeps the state.
 
     Returns:
         Trained; the same inputs and parameters give the same arrays on one machine, also after kills.
@@ -114,13 +117,14 @@ def _run(
     """
     params = trainer.params
     total = params.epochs * sum(map(len, trainer.batches))
-    with bar(min(total, params.max_images or total), name, "image", progress) as done:
+    first = ranks.rank() == 0
+    with bar(min(total, params.max_images or total), name, "image", progress and first) as done:
         done.update(trainer.seen)
         while trainer.progress < 1:
             while not trainer.epoch_is_over:
                 done.update(trainer.step())
-                ends = told.is_set()
-                if state:
+                ends = ranks.agreed(told.is_set())
+                if state and first:
                     state.save(trainer, finished, at_once=ends)
                 if ends and not trainer.between_updates:
                     log.info("told to end after batch %d of epoch %d: kept", trainer.batch, trainer.epoch + 1)

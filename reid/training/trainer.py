@@ -1,6 +1,5 @@
 """A training under way: one network, step by step and epoch by epoch."""
 
-import concurrent.futures
 import time
 from typing import Any, NamedTuple
 
@@ -12,10 +11,12 @@ from reid.core.errors import ReidError
 from reid.models import device
 from reid.models.checkpoint import set_arrays
 from reid.models.embedder import Embedder
+from reid.models.initialisation import initialise
 from reid.params.model import MovingAverage
-from reid.training import optimizers, schedules
+from reid.training import gradients, optimizers, ranks, schedules
 from reid.training.augmentation import Augment
 from reid.training.dataset import Identities, Images
+from reid.training.feed import Feed, Order
 from reid.training.losses import BatchLoss
 from reid.training.samplers import epoch_batches
 from reid.training.validation import Validator
@@ -67,21 +68,30 @@ class Trainer:
     ) -> None:
         self.identities, self.params, self.images, self.validator = identities, params, images, validator
         self.device = device.device()
+        ranks.join(self.device)
         device.prepare(params.threads, params.seed)
         self.dtype = device.precision(params.precision, self.device)
         network = Embedder(params.network, (params.input.height, params.input.width))
+        if params.network.init:
+            initialise(network, params.network.init, images, identities.rows, params.seed)
         set_arrays(network, init or {})
         self.augment = Augment(params.augmentation, network.size)
         if params.augmentation.progressive_resizing:
             network.try_size(self.augment.size_at(0.0), "augmentation.progressive_resizing")
+        if params.chunk and network.normalises_batches:
+            raise ReidError(
+                f"chunk: cannot go with {params.network.backbone_name}, whose batch norms need the whole batch; "
+                "use network.checkpointing instead"
+            )
         self.cost = network.cost()
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        ranks.share_statistics(network, "backbone", "projection")  # a BNNeck sees the whole batch in every process
         self.features = network.features
         if params.compile:
+            torch.use_deterministic_algorithms(True, warn_only=True)  # of the compiler too
             self.features = torch.compile(network.features, mode=params.compile)
         labels = np.full((3, images.shape[0]), -1)
         labels[:, identities.rows] = identities.identity, identities.action, identities.game
-        self.labels = torch.from_numpy(labels)
         action = np.zeros(identities.count, np.int64)
         action[identities.identity] = identities.action
         self.criterion = BatchLoss(params.loss, network.width, action).to(self.device)
@@ -89,12 +99,14 @@ class Trainer:
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.average = self._average(params.averaging)
-        self.generator = torch.Generator().manual_seed(params.seed)
-        self.reader = concurrent.futures.ThreadPoolExecutor(1)
+        generator = torch.Generator().manual_seed(params.seed)
+        self.feed = Feed(
+            images, labels, self.augment, network.normalise, generator, params.batch_multiple, self.device
+        )
         self.epoch, self.batch, self.seen = 0, 0, 0
         self.history: list[EpochStats] = []
         self.sums: Arrays = {}
-        self.seconds, self.waiting = 0.0, 0.0
+        self.seconds = 0.0
         self.best: dict[str, Any] | None = None
         self.evaluations_since_best = 0
         self.stopped, self.rate = False, 0.0
@@ -119,7 +131,7 @@ class Trainer:
         """Draw the batches of the present epoch, and set the backbone free if its time has come."""
         rng = np.random.default_rng([self.params.seed, self.epoch])
         self.batches = epoch_batches(self.identities, self.params.sampler, rng)
-        self.coming: concurrent.futures.Future[np.ndarray] | None = None
+        self.feed.restart()
         frozen = self.epoch < self.params.optimizer.frozen_epochs
         self.network.train()
         if self.params.optimizer.frozen_epochs:
@@ -127,24 +139,24 @@ class Trainer:
         if frozen:
             self.network.backbone.eval()  # running statistics stay too
 
+    def _progress_at(self, batch: int, seen: int) -> float:
+        done = (self.epoch + batch / len(self.batches)) / self.params.epochs
+        return min(1.0, max(done, seen / self.params.max_images if self.params.max_images else 0.0))
+
     @property
     def progress(self) -> float:
         """Share of the training that is done; at 1 it is over."""
         if self.epoch >= self.params.epochs or self.stopped:
             return 1.0
-        done = (self.epoch + self.batch / len(self.batches)) / self.params.epochs
-        return min(1.0, max(done, self.seen / self.params.max_images if self.params.max_images else 0.0))
+        return self._progress_at(self.batch, self.seen)
 
-    def _next_images(self) -> torch.Tensor:
-        """Images of the present batch; those of the next one are read while this one is trained on."""
-        started = time.perf_counter()
-        coming = self.coming or self.reader.submit(self.images.__getitem__, self.batches[self.batch])
-        batch = torch.from_numpy(coming.result())
-        self.coming = None
-        if self.batch + 1 < len(self.batches):
-            self.coming = self.reader.submit(self.images.__getitem__, self.batches[self.batch + 1])
-        self.waiting += time.perf_counter() - started
-        return batch.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else batch
+    def _orders(self) -> tuple[Order, Order | None]:
+        """The batch to train on, and the one after it, if there is one in this epoch."""
+        rows = self.batches[self.batch]
+        order, after = Order(rows, self.progress), self._progress_at(self.batch + 1, self.seen + len(rows))
+        if self.batch + 1 == len(self.batches) or after >= 1:
+            return order, None
+        return order, Order(self.batches[self.batch + 1], after)
 
     def step(self) -> int:
         """Train on the next batch.
@@ -153,26 +165,41 @@ class Trainer:
             its number of images
         """
         started = time.perf_counter()
-        params, rows = self.params, self.batches[self.batch]
+        params = self.params
+        order, following = self._orders()
         rate = params.optimizer.learning_rate * schedules.factor(params.schedule, self.progress, self.epoch)
         optimizers.set_rate(self.optimizer, rate)
-        x = self.network.normalise(self.augment(self._next_images(), self.generator, self.progress))
-        identity, action, game = self.labels[:, torch.from_numpy(rows)].to(self.device)
-        with device.autocast(self.dtype, self.device):
-            embeddings = self.features(x)
-        losses = self.criterion(embeddings, identity, action, game, self.network.bnneck(embeddings))
-        self.scaler.scale(losses["loss"] / params.optimizer.accumulation).backward()
+        x, labels = self.feed.get(order, following)
+        ranks.reseed(params.seed, self.epoch, self.batch)
+        gradients.backward(
+            self.network,
+            self._embed,
+            x,
+            lambda embeddings: self._backward(embeddings, labels),
+            len(order.rows),
+            params.chunk,
+        )
         self.batch += 1
-        self.seen += len(rows)
+        self.seen += len(order.rows)
         if self.batch % params.optimizer.accumulation == 0 or self.batch == len(self.batches) or self.progress >= 1:
             self._update()
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach()
         self.rate = rate
         self.seconds += time.perf_counter() - started
-        return len(rows)
+        return len(order.rows)
+
+    def _embed(self, x: torch.Tensor) -> torch.Tensor:
+        with device.autocast(self.dtype, self.device):
+            embeddings: torch.Tensor = self.features(x)
+        return embeddings
+
+    def _backward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
+        losses = self.criterion(embeddings, *labels, self.network.bnneck(embeddings))
+        self.scaler.scale(losses["loss"] / self.params.optimizer.accumulation).backward()
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
 
     def _update(self) -> None:
+        ranks.mean_gradients(self.trained)
         if self.params.optimizer.clip_norm:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.trained, self.params.optimizer.clip_norm)
@@ -213,9 +240,9 @@ class Trainer:
         due = self.validator and (over or (self.epoch + 1) % params.validation.every == 0)
         valid = self._evaluate() if due else {}
         count = sum(len(rows) for rows in self.batches[: self.batch])
-        self.history.append(EpochStats(means, self.rate, count, self.seconds, self.waiting, valid))
+        self.history.append(EpochStats(means, self.rate, count, self.seconds, self.feed.waiting, valid))
         self.stopped = over or self.stopped
-        self.epoch, self.batch, self.sums, self.seconds, self.waiting = self.epoch + 1, 0, {}, 0.0, 0.0
+        self.epoch, self.batch, self.sums, self.seconds, self.feed.waiting = self.epoch + 1, 0, {}, 0.0, 0.0
         if not self.stopped:
             self.start_epoch()
         return self.history[-1]
@@ -245,9 +272,11 @@ class Trainer:
         """Everything that :meth:`restore` needs, in types that load without running code."""
         return {
             **{name: getattr(self, name).state_dict() for name in self._stateful()},
-            "generator": self.generator.get_state(),
+            "generator": self.feed.state(),
+            "waiting": self.feed.waiting,
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            # of this process's device alone: a resumed training may have another one
+            "cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
             **{name: getattr(self, name) for name in _PLAIN},
             "history": [epoch._asdict() for epoch in self.history],
         }
@@ -263,10 +292,11 @@ class Trainer:
         if not self.stopped:
             self.start_epoch()
         # gradients of an accumulation under way are part of no state: such a state is never kept
-        self.generator.set_state(state["generator"])
+        self.feed.restart(state["generator"])
+        self.feed.waiting = state["waiting"]
         torch.set_rng_state(state["torch"])
-        if state["cuda"]:
-            torch.cuda.set_rng_state_all(state["cuda"])
+        if state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"])
 
     def _stateful(self) -> tuple[str, ...]:
         return ("network", "criterion", "optimizer", "scaler", *(("average",) if self.average else ()))
@@ -277,7 +307,7 @@ class Trainer:
         return self.batch % self.params.optimizer.accumulation != 0 and self.batch != len(self.batches)
 
 
-_PLAIN = ("epoch", "batch", "seen", "sums", "seconds", "waiting", "best", "evaluations_since_best", "stopped", "rate")
+_PLAIN = ("epoch", "batch", "seen", "sums", "seconds", "best", "evaluations_since_best", "stopped", "rate")
 
 
 def arrays_of(network: torch.nn.Module) -> Arrays:
