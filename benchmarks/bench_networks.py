@@ -77,7 +77,7 @@ def networks(share, kit, folder):
         theirs.append(seconds(plain.step))
     kind = str(trainer.dtype).removeprefix("torch.")
     rows = [_against("training step", min(theirs), min(ours), 2.5, batch, kind)]
-    waiting = 100 * trainer.waiting / trainer.seconds
+    waiting = 100 * trainer.feed.waiting / trainer.seconds
     about = f"{waiting:.2f} %"
     rows.append(line("share of a step waiting for images", None, "under 5 %", waiting < 5, None, None, about))
 

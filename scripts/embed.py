@@ -5,6 +5,7 @@ from pathlib import Path
 
 from reid.core import cli
 from reid.data.thumbnails import open_store
+from reid.models import slots
 from reid.models.checkpoint import load
 from reid.models.embedding import embed
 from reid.params.reading import read_params
@@ -13,6 +14,7 @@ from reid.retrieval.embeddings import write_embeddings
 
 def main(args: argparse.Namespace) -> None:
     params = read_params(args.params).embed
+    slots.take()
     write_embeddings(args.out, embed(load(args.checkpoint), open_store(args.thumbnails), params))
 
 

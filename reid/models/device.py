@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -10,12 +11,12 @@ from reid.core.parallel import cores
 
 
 def device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
+    """The GPU if there is one (the current one of several, see :mod:`reid.models.slots`), else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def prepare(threads: int, seed: int | None = None) -> None:
-    """Make the same inputs give the same bytes on this machine.
+    """Make the same inputs give the same bytes on this machine, and float32 mean float32.
 
     Args:
         threads: of PyTorch on the CPU, no more than there are cores; it decides how sums are split.
@@ -23,19 +24,23 @@ def prepare(threads: int, seed: int | None = None) -> None:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by deterministic cuBLAS
     torch.set_num_threads(min(threads, cores()))
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # use_deterministic_algorithms(True, warn_only=True) does the same, and imports the compiler, which takes seconds
+    torch.set_deterministic_debug_mode("warn")
     # a check for debugging, and slow
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.enable_cudnn_sdp(False)  # the one of three attentions that cannot repeat itself
+    _allow_tf32(False)
     if seed is not None:
         torch.manual_seed(seed)
 
 
 def precision(name: str, where: torch.device) -> torch.dtype:
-    """The number format of convolutions and matrix products.
+    """The number format of convolutions and matrix products, for which this process is set up.
 
     Args:
-        name: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``; auto is bf16 where it is built in, else fp32.
+        name: ``"auto"``, ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``; auto is bf16 where it is built in, else
+            fp32; tf32 is float32 whose factors a GPU rounds to 10 bits of mantissa, and fp32 on a CPU.
         where: the device that computes.
     """
     if name == "auto":
@@ -44,7 +49,20 @@ def precision(name: str, where: torch.device) -> torch.dtype:
         else:
             built_in = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
         name = "bf16" if built_in else "fp32"
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    _allow_tf32(name == "tf32" and where.type == "cuda")
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name, torch.float32)
+
+
+def _allow_tf32(allowed: bool) -> None:
+    """Whether a GPU may round the factors of float32 convolutions and products to TF32, which is cuDNN's default.
+
+    By PyTorch's older names: they set its newer ones (``fp32_precision``) too, of which compiled networks read both,
+    and the other way round they do not.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are newer names
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def autocast(dtype: torch.dtype, where: torch.device) -> contextlib.AbstractContextManager[Any]:

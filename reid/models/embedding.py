@@ -1,20 +1,27 @@
 """Embeddings of all thumbnails of a split."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from reid.core.checksums import CheckedArray
 from reid.core.errors import ReidError
 from reid.core.progress import bar
 from reid.models import device as compute
 from reid.models.embedder import Embedder
 from reid.params.ranking import Embed
 
+Store = np.ndarray | CheckedArray
+Function = Callable[[torch.Tensor], torch.Tensor]
+_BUFFERS = 3  # of batches: one is computed, one is there to come next, one is read
+
 
 def embed_batches(
-    network: Embedder, store: np.ndarray, batch_size: int, dtype: torch.dtype, flip_test: bool = False
+    network: Embedder, store: Store, batch_size: int, dtype: torch.dtype, flip_test: bool = False
 ) -> Iterator[np.ndarray]:
     """Embeddings of a store, batch by batch.
 
@@ -29,17 +36,106 @@ def embed_batches(
         float32 array, at most ``batch_size`` x D
     """
     where = network.mean.device
-    for start in range(0, len(store), batch_size):
-        images = torch.from_numpy(np.array(store[start : start + batch_size])).to(where)
+
+    def function(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(), compute.autocast(dtype, where):
             embeddings = network(network.prepare(images))
             if flip_test:
                 mirrored = network(network.prepare(images.flip(2)))
                 embeddings = (normalize(embeddings) + normalize(mirrored)) / 2
-        yield embeddings.float().cpu().numpy()
+            return embeddings.float()
+
+    if where.type == "cuda":
+        return _pipelined(function, store, batch_size, Copies(where))
+    return _one_by_one(function, store, batch_size)
 
 
-def embed(network: Embedder, store: np.ndarray, params: Embed, progress: bool = True) -> np.ndarray:
+def _one_by_one(function: Function, store: Store, batch_size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(store), batch_size):
+        yield function(torch.from_numpy(np.array(store[start : start + batch_size]))).numpy()
+
+
+class Copies:
+    """Copies from and to a device while it computes; on a CPU they are plain ones.
+
+    Args:
+        where: the device.
+    """
+
+    def __init__(self, where: torch.device) -> None:
+        self.where = where
+        self.stream = torch.cuda.Stream(where) if where.type == "cuda" else None
+
+    def here(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor on the CPU, in memory that the device can read and write by itself."""
+        return torch.empty(shape, dtype=dtype, pin_memory=self.stream is not None)
+
+    def there(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor on the device, to copy to."""
+        tensor = torch.empty(shape, dtype=dtype, device=self.where)
+        if self.stream:  # what had its memory before may be under way still
+            self.stream.wait_stream(torch.cuda.current_stream(self.where))
+        return tensor
+
+    def up(self, source: torch.Tensor, target: torch.Tensor) -> None:
+        """Copy to the device; what it is asked to compute from here on waits for it, and nothing else."""
+        with torch.cuda.stream(self.stream):  # None changes nothing
+            target.copy_(source, non_blocking=True)
+        if self.stream:
+            torch.cuda.current_stream(self.where).wait_stream(self.stream)
+
+    def down(self, source: torch.Tensor, target: torch.Tensor) -> Callable[[], None]:
+        """Copy from the device what it is asked to compute up to here; the function that is returned waits for it."""
+        target.copy_(source, non_blocking=True)
+        return torch.cuda.current_stream(self.where).record_event().synchronize if self.stream else lambda: None
+
+    def finish(self) -> None:
+        """Wait for copies to the device that nothing has waited for."""
+        if self.stream:
+            self.stream.synchronize()
+
+
+def _pipelined(function: Function, store: Store, batch_size: int, copies: Copies) -> Iterator[np.ndarray]:
+    """As :func:`_one_by_one`, while the next batch is read and the result of the last one is copied back.
+
+    All batches have one size: the last one is filled up. So the kernels are the same for all of them, and with these
+    what a row's embedding is.
+    """
+    starts, shape = range(0, len(store), batch_size), (batch_size, *store.shape[1:])
+    buffers = [(copies.here(shape, torch.uint8), copies.there(shape, torch.uint8)) for _ in starts[:_BUFFERS]]
+
+    def read(number: int) -> int:
+        rows, into = store[starts[number] : starts[number] + batch_size], buffers[number % _BUFFERS][0].numpy()
+        into[: len(rows)] = rows
+        into[len(rows) :] = 0
+        return len(rows)
+
+    def take(wait: Callable[[], None], result: torch.Tensor, rows: int) -> np.ndarray:
+        wait()
+        return result[:rows].numpy().copy()
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = deque(reader.submit(read, number) for number in range(len(buffers)))
+        under_way: list[tuple[Callable[[], None], torch.Tensor, int]] = []
+        try:
+            for number in range(len(starts)):
+                rows, (images, images_there) = coming.popleft().result(), buffers[number % _BUFFERS]
+                copies.up(images, images_there)
+                embeddings = function(images_there)
+                result = copies.here(tuple(embeddings.shape), embeddings.dtype)
+                under_way.append((copies.down(embeddings, result), result, rows))
+                if number:
+                    done = take(*under_way.pop(0))
+                    if (following := number - 1 + _BUFFERS) < len(starts):  # in the buffer that is free now
+                        coming.append(reader.submit(read, following))
+                    yield done
+            if under_way:
+                yield take(*under_way.pop())
+        finally:
+            copies.finish()
+
+
+def embed(network: Embedder, store: Store, params: Embed, progress: bool = True) -> np.ndarray:
     """Embed every thumbnail.
 
     Args:

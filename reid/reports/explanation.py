@@ -1,11 +1,13 @@
 """Which queries and boxes are explained, and their maps (see :mod:`reid.reports.activation`)."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from reid.core.errors import ReidError
 from reid.evaluation.true_matches import scored_rows
@@ -103,6 +105,10 @@ def _positions(known: np.ndarray, queries: Sequence[int]) -> list[int]:
 def maps_of(network: Embedder, chosen: Sequence[Chosen], store: np.ndarray) -> list[np.ndarray]:
     """The maps of queries and of their boxes: of a query with its first box, of each box with the query.
 
+    The same bytes every time, after :func:`reid.models.device.prepare`: what lies between a map and the embedding
+    (pooling, projection, a transformer's last block) has deterministic backward passes on a GPU too, but for fused
+    attention, in whose place the plain one is used there.
+
     Args:
         network: in evaluation mode, on the device that is to compute.
         chosen: the queries.
@@ -114,9 +120,11 @@ def maps_of(network: Embedder, chosen: Sequence[Chosen], store: np.ndarray) -> l
     Raises:
         ReidError: the network has no maps.
     """
-    places = find_places(network)
+    on_gpu = network.mean.device.type == "cuda"
     maps = []
-    for query in chosen:
-        images = np.asarray(store[[query.row, *(box.row for box in query.boxes)]])
-        maps.append(similarity_maps(network, images, [1] + [0] * len(query.boxes), places)[0])
+    with sdpa_kernel(SDPBackend.MATH) if on_gpu else contextlib.nullcontext():
+        places = find_places(network)
+        for query in chosen:
+            images = np.asarray(store[[query.row, *(box.row for box in query.boxes)]])
+            maps.append(similarity_maps(network, images, [1] + [0] * len(query.boxes), places)[0])
     return maps

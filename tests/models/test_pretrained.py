@@ -16,6 +16,7 @@ import torchvision
 
 from builders import ROOT
 from builders.model import NETWORK, model
+from builders.torchscript import torchscript
 from builders.whole import MINIMAL
 from reid.core.errors import ReidError
 from reid.core.files import sha256
@@ -98,6 +99,169 @@ def test_weights_cover_the_layers_of_the_head_that_stay(tmp_path):
     assert all(torch.equal(value, state[key]) for key, value in own.items())
 
 
+def renamed(state, prefix):
+    return {prefix + name: value for name, value in state.items()}
+
+
+def others(state):
+    return {name: value + 1 for name, value in state.items()}
+
+
+WRAPPED = {
+    "kept by a key": ("net_dict.", lambda s: {"net_dict": s}),
+    "of any key": ("student_weights_v2.", lambda s: {"epoch": 3, "student_weights_v2": s}),
+    "of timm": ("state_dict_ema.", lambda s: {"state_dict": others(s), "state_dict_ema": s}),
+    "of BasicSR": ("params_ema.", lambda s: {"params": others(s), "params_ema": s}),
+    "DataParallel": ("state_dict.module.", lambda s: {"state_dict": renamed(s, "module.")}),
+    "compiled": ("", lambda s: renamed(s, "_orig_mod.")),
+    "compiled and shared": ("model.module.", lambda s: {"model": renamed(s, "module._orig_mod.")}),
+    "block by block": ("", lambda s: {n.replace("stage2.0.", "stage2._orig_mod.0."): v for n, v in s.items()}),
+    "reid-strong-baseline": ("base.", lambda s: {**renamed(s, "base."), "classifier.weight": torch.zeros(9, 9)}),
+    "fast-reid": ("model.backbone.", lambda s: {"model": {**renamed(s, "backbone."), "heads.w": torch.zeros(9)}}),
+    "Lightning": (
+        "state_dict.model.net.",
+        lambda s: {"state_dict": renamed(s, "model.net."), "hyper_parameters": {"args": argparse.Namespace(lr=0.1)}},
+    ),
+    "MoCo": (
+        "state_dict.module.encoder_q.",
+        lambda s: {
+            "state_dict": {
+                **renamed(others(s), "module.encoder_k."),
+                **renamed(s, "module.encoder_q."),
+                "module.queue": torch.zeros(128, 300),
+            },
+            "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(9)}}, "param_groups": []},
+        },
+    ),
+    "DINO": (
+        "teacher.backbone.",
+        lambda s: {
+            "student": renamed(others(s), "module.backbone."),
+            "teacher": {**renamed(s, "backbone."), "head.mlp.0.weight": torch.zeros(300, 300)},
+            "args": argparse.Namespace(arch="x"),
+            "cmc": np.zeros(3),
+        },
+    ),
+    "NumPy": ("model.", lambda s: {"model": {n: v.numpy() if v.ndim else v for n, v in s.items()}}),
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+@pytest.mark.parametrize("name", ["w.pth", "w.bin"])
+def test_names_behind_wrappers_are_found(tmp_path, small_state, kind, name):
+    prefix, wrap = WRAPPED[kind]
+    torch.save(wrap(small_state), tmp_path / name)
+    match, about = find_init(params_of(weights=tmp_path / name))
+    wanted = {f"backbone.{n}": value for n, value in small_state.items() if not n.startswith("fc.")}
+    counters = {n for n in wanted if kind == "NumPy" and n.endswith("num_batches_tracked")}
+    assert match.arrays.keys() == wanted.keys() and match.share == 1
+    assert all(torch.equal(value, wanted[n]) for n, value in match.arrays.items() if n not in counters)
+    assert about.get("prefix", "") == prefix
+
+
+def test_what_else_may_be_meant_is_told(tmp_path, small_state):
+    torch.save(WRAPPED["DINO"][1](small_state), tmp_path / "w.pth")
+    assert find_init(params_of(weights=tmp_path / "w.pth"))[1]["also"] == ["student.module.backbone."]
+    safetensors.torch.save_file(renamed(small_state, "teacher."), tmp_path / "w.pth")
+    about = find_init(params_of(weights=tmp_path / "w.pth"))[1]
+    assert about["prefix"] == "teacher." and "also" not in about
+
+
+def clip(width=256, layers=10, patch=16, size=32, seed=6):
+    """OpenAI's vision tower by its names, and a text tower beside it."""
+    torch.manual_seed(seed)
+    block = {
+        "attn.in_proj_weight": (3 * width, width),
+        "attn.in_proj_bias": (3 * width,),
+        "attn.out_proj.weight": (width, width),
+        "attn.out_proj.bias": (width,),
+        "ln_1.weight": (width,),
+        "ln_1.bias": (width,),
+        "mlp.c_fc.weight": (4 * width, width),
+        "mlp.c_fc.bias": (4 * width,),
+        "mlp.c_proj.weight": (width, 4 * width),
+        "mlp.c_proj.bias": (width,),
+        "ln_2.weight": (width,),
+        "ln_2.bias": (width,),
+    }
+    shapes = {
+        "class_embedding": (width,),
+        "positional_embedding": ((size // patch) ** 2 + 1, width),
+        "proj": (width, 64),
+        "conv1.weight": (width, 3, patch, patch),
+        **{f"ln_{place}.{part}": (width,) for place in ("pre", "post") for part in ("weight", "bias")},
+        **{f"transformer.resblocks.{i}.{name}": shape for i in range(layers) for name, shape in block.items()},
+    }
+    state = {f"visual.{name}": 0.1 * torch.randn(shape) for name, shape in shapes.items()}
+    text = {f"transformer.resblocks.0.{name}": torch.zeros(shape) for name, shape in block.items()}
+    return {**state, **text, "token_embedding.weight": torch.zeros(4000, width), "logit_scale": torch.tensor(1.0)}
+
+
+def clip_forward(state, x, patch=16, heads=4):
+    """OpenAI's vision tower up to its class token, with plain functions."""
+    functional = torch.nn.functional
+    state = {name.removeprefix("visual."): value for name, value in state.items() if name.startswith("visual.")}
+    width = len(state["class_embedding"])
+
+    def norm(x, name):
+        return functional.layer_norm(x, (width,), state[f"{name}.weight"], state[f"{name}.bias"])
+
+    x = functional.conv2d(x, state["conv1.weight"], stride=patch).flatten(2).transpose(1, 2)
+    x = torch.cat([state["class_embedding"].expand(len(x), 1, width), x], 1) + state["positional_embedding"]
+    x = norm(x, "ln_pre")
+    for i in range(sum(name.endswith("ln_1.bias") for name in state)):
+        block = f"transformer.resblocks.{i}."
+        y = norm(x, f"{block}ln_1") @ state[f"{block}attn.in_proj_weight"].T + state[f"{block}attn.in_proj_bias"]
+        q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in y.chunk(3, 2))
+        y = torch.softmax(q @ k.transpose(2, 3) / (width // heads) ** 0.5, 3) @ v
+        y = y.transpose(1, 2).flatten(2)
+        x = x + y @ state[f"{block}attn.out_proj.weight"].T + state[f"{block}attn.out_proj.bias"]
+        y = norm(x, f"{block}ln_2") @ state[f"{block}mlp.c_fc.weight"].T + state[f"{block}mlp.c_fc.bias"]
+        x = x + functional.gelu(y) @ state[f"{block}mlp.c_proj.weight"].T + state[f"{block}mlp.c_proj.bias"]
+    return norm(x[:, 0], "ln_post")
+
+
+CLIPS = {"archive": "", "state_dict": "", "open_clip": "state_dict.module."}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", CLIPS)
+def test_vision_tower_of_clip_is_timms_network(tmp_path, kind):
+    state, path = clip(), tmp_path / "ViT-S-16.pt"
+    if kind == "archive":
+        torchscript(path, state)
+    else:
+        torch.save(state if kind == "state_dict" else {"state_dict": renamed(state, "module.")}, path)
+    params = params_of("vit_xsmall_patch16_clip_224", (32, 32), path, pooling="token")
+    match, about = find_init(params)
+    assert match.share == 1 and match.missing == [] and about.get("prefix", "") == CLIPS[kind]
+    assert {name for name, _ in match.left_out} == {"head.weight", "head.bias"}
+    own = Embedder(params.network, (32, 32)).eval()
+    set_arrays(own, match.arrays)
+    x = own.prepare(images(2, (32, 32)))
+    with torch.no_grad():
+        torch.testing.assert_close(own(x), clip_forward(state, x), atol=1e-4, rtol=1e-4)
+
+
+def test_clips_of_openai_have_the_names_of_those_without_quickgelu():
+    import timm
+
+    with torch.device("meta"):
+        plain, quick = (
+            timm.create_model(f"vit_base_patch16_clip_{kind}224", num_classes=0) for kind in ("", "quickgelu_")
+        )
+    assert {k: v.shape for k, v in quick.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+    assert type(quick.blocks[0].mlp.act).__name__ == "QuickGELU"
+
+
+def test_mean_and_deviation_of_a_files_images_can_be_given(tmp_path, small_state):
+    torch.save({**small_state, "mean": torch.zeros(1, 3, 1, 1)}, tmp_path / "w.pth")
+    own = build(weights=tmp_path / "w.pth", mean=[0.5, 0.4, 0.3], std=[0.25, 0.5, 1.0])
+    x = own.prepare(torch.full((1, 32, 16, 3), 255, dtype=torch.uint8))
+    torch.testing.assert_close(x[0, :, 0, 0], torch.tensor([2.0, 1.2, 0.7]))
+    assert build(weights=tmp_path / "w.pth").mean.flatten().tolist() == [0, 0, 0]
+
+
 def test_weights_with_a_classifier_of_other_width_or_none_are_taken(tmp_path, small_state):
     state = {key: value for key, value in small_state.items() if not key.startswith("fc.")}
     torch.save(state, tmp_path / "none.pth")
@@ -113,7 +277,9 @@ def test_weights_of_another_network_are_refused_with_the_first_array(tmp_path, s
     path = tmp_path / "w.pth"
     torch.save(small_state, path)
     with pytest.raises(
-        ReidError, match=r"w\.pth is not of mobilenet_v3_small: 0 % .*first backbone\.features\.0\.0\.weight is not in"
+        ReidError,
+        match=r"w\.pth is not of mobilenet_v3_small: 0 % .*first backbone\.features\.0\.0\.weight \[16, 3, 3, 3\], "
+        r".*, \.\.\. are not in it; it has conv1\.0\.weight \[24, 3, 3, 3\], .*, \.\.\. instead$",
     ):
         build("mobilenet_v3_small", weights=path)
 

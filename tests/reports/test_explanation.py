@@ -14,13 +14,15 @@ from builders import ROOT, gallery
 from builders.model import NETWORK, changed, model
 from reid.core.errors import ReidError
 from reid.data.index import read_index
+from reid.models import device as compute
 from reid.models.checkpoint import save
 from reid.models.embedder import Embedder
 from reid.params.schema import section_class
 from reid.ranking.distances import read_distances
 from reid.reports.activation import find_places, similarity_maps
-from reid.reports.explanation import COLUMNS, choose, maps_of
+from reid.reports.explanation import COLUMNS, Chosen, choose, maps_of
 from reid.reports.explanation_sheet import draw, heat
+from reid.reports.ranked_boxes import Box
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PAIRS = [1, 0, 0]  # the partner of each of three images
@@ -67,11 +69,13 @@ class Stub(nn.Module):
     ],
     ids=lambda changes: " ".join(changes.values()),
 )
-def test_maps_sum_to_the_cosine_where_nothing_else_adds_to_it(changes):
+@pytest.mark.usefixtures("torch_as_it_was")
+def test_maps_sum_to_the_cosine_where_nothing_else_adds_to_it(changes, device):
+    compute.prepare(1)
     network = build((64, 32), **changes)
-    maps, cosines = similarity_maps(network, images(), PAIRS)
     with torch.no_grad():
         embeddings = nn.functional.normalize(network(network.prepare(torch.from_numpy(images()))))
+    maps, cosines = similarity_maps(network.to(device), images(), PAIRS)
     np.testing.assert_allclose(cosines, (embeddings * embeddings[PAIRS]).sum(1), atol=1e-5)
     np.testing.assert_allclose(maps.sum((1, 2)), cosines, atol=1e-4)
     assert np.ptp(maps, axis=(1, 2)).min() > 0
@@ -185,6 +189,18 @@ def test_explaining_leaves_the_network_as_it_was():
     assert not any(module._forward_hooks for module in network.modules())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.usefixtures("torch_as_it_was")
+@pytest.mark.parametrize("changes", [TOKENS, {"backbone": "timm/swin_tiny_patch4_window7_224"}, {"pooling": "gem"}])
+def test_a_gpu_gives_the_same_maps_twice(changes):
+    compute.prepare(1)
+    network, store = build(**changes).to(compute.device()), images(count=9)
+    queries = [Chosen(0, [Box(row, row, 0.5, None) for row in range(1, 9)], 8, None, None)]
+    first, again = (maps_of(network, queries, store) for _ in "ab")
+    np.testing.assert_array_equal(first, again)
+
+
 def test_a_network_without_places_is_refused():
     network = Stub(nn.Identity())
     network.backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 16, 3))
@@ -257,6 +273,7 @@ def test_without_labels_nothing_is_marked_and_queries_must_be_named(tmp_path):
     draw(tmp_path / "out.png", queries, [np.ones((4, 4, 2), np.float32)], table, np.load(files["thumbnails"]))
 
 
+@pytest.mark.usefixtures("torch_as_it_was")
 def test_the_program_writes_what_the_library_draws(split, tmp_path):
     params = model({"network.backbone": "osnet_x0_25"})
     torch.manual_seed(0)
@@ -268,6 +285,8 @@ def test_the_program_writes_what_the_library_draws(split, tmp_path):
     command += ["--out", tmp_path / "a.png", "--worst", "2", "--matches", "2"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+    compute.prepare(1)
+    network.to(compute.device())
     store, (table, queries) = np.load(split["thumbnails"]), chosen(split, worst=2, matches=2)
     maps = [
         similarity_maps(network, store[[one.row, *(b.row for b in one.boxes)]], [1] + [0] * len(one.boxes))[0]

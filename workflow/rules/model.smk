@@ -45,8 +45,12 @@ rule train:
             extended=True,
         ),
         init=rules.weights.output,
-        index=expand("data/index/{split}.parquet", split=PARAMS.train.splits),
-        thumbnails=expand("data/thumbnails/{split}.npy", split=PARAMS.train.splits),
+        index=lambda wildcards: expand(
+            "data/index/{split}.parquet", split=PARAMS.trained_on(wildcards.model)
+        ),
+        thumbnails=lambda wildcards: expand(
+            "data/thumbnails/{split}.npy", split=PARAMS.trained_on(wildcards.model)
+        ),
         validation=lambda wildcards: (
             ["data/index/valid.parquet", "data/thumbnails/valid.npy"]
             if PARAMS.validated(wildcards.model)
@@ -65,7 +69,7 @@ rule train:
         engine.ENVIRONMENT
     threads: max(1, CORES // GPUS)
     resources:
-        gpu=1,
+        gpu=lambda wildcards: min(PARAMS.models[wildcards.model].devices, GPUS),
     params:
         section=lambda wildcards: config["models"][wildcards.model],
         splits=config["train"],

@@ -1,0 +1,124 @@
+"""GPUs of their own for jobs that run side by side: each takes the next free ones, and has them until it ends.
+
+A slot is a file that its holder has locked (flock), so that it is free again however the holder ends. Its name is the
+device's UUID: jobs may see different devices, and number them differently. One job waits for devices at a time, and
+the others for their turn to wait, so that two which need several never wait for each other.
+"""
+
+import fcntl
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from reid.core.cli import log
+from reid.core.errors import ReidError
+
+JOBS_PER_GPU = "REID_JOBS_PER_GPU"  # environment variable: how many jobs share a device
+_MOST_JOBS = 64
+_PAUSE = 0.2  # seconds between two looks
+_held: list[Any] = []  # files that stay locked until this process ends
+
+
+def take(count: int = 1) -> list[int]:
+    """Take so many GPUs, and wait for them where other jobs of this user have them.
+
+    The device becomes the current one of this process. Several are for processes that it will start, which see these
+    alone: one that torchrun has started uses the device of its local rank.
+
+    Args:
+        count: how many.
+
+    Returns:
+        their numbers in this process; none without a GPU
+
+    Raises:
+        ReidError: the machine has fewer of them, or ``REID_JOBS_PER_GPU`` is no number of jobs.
+    """
+    uuids, jobs, rank = _uuids(), _jobs_per_gpu(), os.environ.get("LOCAL_RANK")
+    needed = count if rank is None else int(rank) + 1
+    if not uuids:
+        return []
+    if needed > len(uuids):
+        raise ReidError(f"devices: must be {len(uuids)} at the most, as many GPUs as there are, not {needed}")
+    numbers = [int(rank)] if rank is not None else _wait(uuids, count, jobs)
+    if len(numbers) == 1:
+        _use(numbers[0])
+    else:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else [str(number) for number in range(len(uuids))]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[number].strip() for number in numbers)
+    return numbers
+
+
+def _uuids() -> list[str]:
+    """The UUID of each GPU, by its number in this process."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    return [str(torch.cuda.get_device_properties(number).uuid) for number in range(torch.cuda.device_count())]
+
+
+def _use(number: int) -> None:
+    import torch
+
+    torch.cuda.set_device(number)
+
+
+def _jobs_per_gpu() -> int:
+    text = os.environ.get(JOBS_PER_GPU, "1")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST_JOBS:
+        raise ReidError(f"{JOBS_PER_GPU}: must be a whole number from 1 to {_MOST_JOBS}, not {text[:40]!r}")
+    return int(text)
+
+
+def _folder() -> Path:
+    """This user's folder of locks."""
+    folder = Path(tempfile.gettempdir()) / f"reid-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise ReidError(f"{folder}: is another user's; remove it, or set TMPDIR to a folder of your own")
+    return folder
+
+
+def _wait(uuids: list[str], count: int, jobs: int) -> list[int]:
+    folder = _folder()
+    with open(folder / "turn.lock", "w") as turn:
+        if _lock(turn) and (numbers := _free(folder, uuids, count, jobs)):
+            return numbers
+        log.info("waits for %s: other jobs have them", "a GPU" if count == 1 else f"{count} GPUs")
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        while not (numbers := _free(folder, uuids, count, jobs)):
+            time.sleep(_PAUSE)
+        return numbers
+
+
+def _free(folder: Path, uuids: list[str], count: int, jobs: int) -> list[int]:
+    """Numbers of so many devices, which are held from now on, those with the fewest jobs first; none if too few."""
+    held: dict[int, Any] = {}
+    for place in range(jobs):
+        for number, uuid in enumerate(uuids):
+            if len(held) == count or number in held:
+                continue
+            file = open(folder / f"{uuid}.{place}.lock", "w")  # noqa: SIM115 - held until the process ends
+            if _lock(file):
+                held[number] = file
+            else:
+                file.close()
+    if len(held) < count:
+        for file in held.values():
+            file.close()
+        return []
+    _held.extend(held.values())
+    return sorted(held)
+
+
+def _lock(file: Any) -> bool:
+    """Whether a file could be locked, at once."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
