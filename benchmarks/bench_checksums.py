@@ -11,8 +11,6 @@ from reid.core.parallel import cores
 from reid.data.actions import group_actions
 from reid.data.index import build_index
 from reid.data.thumbnails import build_store, open_store
-from reid.models.embedder import Embedder
-from reid.models.embedding import embed
 from reid.params.schema import section_class
 from reid.ranking.distances import action_distances
 from reid.raw.archive import pack
@@ -54,6 +52,9 @@ def checksums(share, kit, folder):
 
 def _embedding(store, share):
     """Seconds to embed thumbnails with ResNet-50 (ResNet-18 in a trial), on the GPU if there is one."""
+    from reid.models.embedder import Embedder  # here, for the parts that need no PyTorch
+    from reid.models.embedding import embed
+
     backbone, size = ("resnet50", INPUT) if share == 1 else ("resnet18", (64, 32))
     params = baseline(backbone, 32, size)
     network = Embedder(next(iter(params.models.values())).network, size)

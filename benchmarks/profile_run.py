@@ -69,7 +69,7 @@ def epoch():
     events = [(event.key, event.self_cpu_time_total) for event in profiled.key_averages()]
     total = sum(spent for _, spent in events)
     shares = sorted(((key, spent / total) for key, spent in events), key=lambda pair: -pair[1])
-    waiting = trainer.waiting / trainer.seconds
+    waiting = trainer.feed.waiting / trainer.seconds
     what = f"{name}, {trainer.seen} images, {100 * waiting:.2f} % of the time waiting for images"
     return what, shares[:OPERATIONS]
 

@@ -38,13 +38,18 @@ def prepare(workflow: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a background job of a script
                 signal.signal(number, told)
-    if dvc := working_for():
-        threading.Thread(target=_end_with, args=(dvc, workflow), daemon=True).start()
+    if dvc := working_for():  # the next DVC's first stage waits for our lock before it removes anything
+        end_with(dvc.pid, workflow, "the dvc process that ran this is gone")
 
 
-def _end_with(dvc: psutil.Process, workflow: Any) -> None:
-    wait_for_end(dvc.pid)  # the next DVC's first stage waits for our lock before it removes anything
-    _end(workflow, "the dvc process that ran this is gone")
+def end_with(pid: int, workflow: Any, why: str) -> None:
+    """Let this Snakemake end with its jobs when a process ends; ``why`` is said then."""
+
+    def wait() -> None:
+        wait_for_end(pid)
+        _end(workflow, why)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _end(workflow: Any, why: str, wait: float = 0.0) -> None:

@@ -3,8 +3,9 @@
 The commands in dvc.yaml are one constant, so that no name or path of a parameter file is ever read by a shell; DVC
 tells which stage it is by the environment variable DVC_STAGE. Snakemake takes the place of this process.
 
-The stage ``inputs`` is no rule. It is run by each `dvc repro` before any other, and records what params.yaml names
-outside of the pipeline (:mod:`reid.engines.outside`); so whatever is wrong is said before DVC removes an output.
+Two stages are no rules. ``study`` runs scripts/study.py. ``inputs`` is run by each `dvc repro` before any other, and
+records what params.yaml names outside of the pipeline (:mod:`reid.engines.outside`); so whatever is wrong is said
+before DVC removes an output.
 """
 
 import os
@@ -22,6 +23,7 @@ from reid.params.reading import read_params
 from reid.params.schema import Params
 
 INPUTS = "inputs"
+STUDY = "study"
 
 
 def main() -> None:
@@ -37,7 +39,8 @@ def main() -> None:
         holder.claim()
         outside.record(params)
     else:
-        words = [sys.executable, "-m", *command(rule, model)]
+        program = ["scripts/study.py", model] if rule == STUDY else ["-m", *command(rule, model)]
+        words = [sys.executable, *program]
         os.execve(words[0], words, environment)
 
 

@@ -27,7 +27,7 @@ ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(ROOT / "envs/environment.yaml"))
 _REMOVES = re.compile("--(delete|no-hook)")  # options by which files are removed, or that leave out onstart
 
 
-def _one_error(function: Callable[..., Any]) -> Callable[..., Any]:
+def one_error(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a function raise Snakemake's own kind of error, which it shows without a traceback, for a ReidError."""
 
     @functools.wraps(function)
@@ -40,12 +40,9 @@ def _one_error(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-@_one_error
+@one_error
 def params(workflow: Any) -> Params:
     """Check ``params.yaml`` and all that it names, and refuse a second configuration.
-
-    Also tells the jobs which process runs them, so that they end with it, and lets them use its Python and the code of
-    this folder: an experiment in a folder of its own has code of its own.
 
     Raises:
         WorkflowError: a parameter is wrong, what it names is missing, the command line brought its own, or this folder
@@ -56,6 +53,20 @@ def params(workflow: Any) -> Params:
             "params.yaml is the only configuration, because the scripts and DVC read it too. Instead of --config or "
             "--configfile, edit params.yaml, copy a recipe over it, or use: dvc exp run -S SECTION.KEY=VALUE"
         )
+    prepare(workflow)
+    found = read_params()
+    outside.check(found)
+    return found
+
+
+def prepare(workflow: Any) -> None:
+    """Let jobs use this Python and the code of this folder, and end with this process.
+
+    An experiment in a folder of its own has code of its own.
+
+    Raises:
+        ReidError: this folder cannot be worked in.
+    """
     os.environ["REID_ENGINE_PID"] = str(os.getpid())
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -68,9 +79,6 @@ def params(workflow: Any) -> Params:
     rights.require(Path(".snakemake"), depth=1)
     if workflow.is_main_process and any(_REMOVES.match(word) for word in sys.argv):
         holder.claim()
-    found = read_params()
-    outside.check(found)
-    return found
 
 
 def gpus(workflow: Any) -> int:
@@ -79,7 +87,7 @@ def gpus(workflow: Any) -> int:
     return max(1, limits["gpu"].value) if "gpu" in limits else 1
 
 
-@_one_error
+@one_error
 def code(script: str, *packages: str, extended: bool = False) -> list[str]:
     """The files of this project that a rule runs: inputs of it, so that a change reruns what depends on it.
 
@@ -107,7 +115,10 @@ def code(script: str, *packages: str, extended: bool = False) -> list[str]:
 
 def used(params: Params, split: str) -> list[str]:
     """The splits that a ranking of ``split`` is made of: its own, and those trained on."""
-    return [name for name in SPLITS if name == split or name in params.train.splits]
+    trained_on = {name for model in params.models for name in params.trained_on(model)}
+    if not params.models:  # others may have trained on what they tell us
+        trained_on.update(params.train.splits)
+    return [name for name in SPLITS if name == split or name in trained_on]
 
 
 def fused_here(params: Params) -> list[str]:
@@ -146,7 +157,7 @@ def forget_other_models(models: Iterable[str]) -> None:
                 path.parent.rmdir()
 
 
-@_one_error
+@one_error
 def mend_dates(workflow: Any) -> None:
     """Once all rules are known: mend the times of files that are dated in the future.
 
@@ -160,17 +171,26 @@ def mend_dates(workflow: Any) -> None:
         logger.info(f"{len(late)} files are dated in the future, as {min(late)}; they get the present time")
 
 
-@_one_error
+@one_error
 def begin(workflow: Any, params: Params) -> None:
     """At the start of a run: take the folder, and end with all jobs when told to.
 
     Raises:
         WorkflowError: another run is at work here, or a folder of outputs cannot be written to.
     """
+    take(workflow)
+    forget_other_models([*params.models, *params.external_models])
+
+
+def take(workflow: Any) -> None:
+    """Take the folder, and end with all jobs when told to.
+
+    Raises:
+        ReidError: another run is at work here, or a folder of outputs cannot be written to.
+    """
     holder.claim()
     rights.require(*_folders(workflow))
     ending.prepare(workflow)
-    forget_other_models([*params.models, *params.external_models])
 
 
 def _folders(workflow: Any) -> list[Path]:

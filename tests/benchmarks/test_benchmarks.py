@@ -1,4 +1,4 @@
-"""The benchmark runs at 1/50 of its size, its stand-in has the published structure, and its reference agrees."""
+"""The benchmark runs at 1/200 of its size, its stand-in has the published structure, and its reference agrees."""
 
 import json
 import mmap
@@ -124,10 +124,11 @@ def test_program_tells_the_memory_of_the_program_alone():
         measuring.program("-c", "1 / 0")
 
 
-def test_benchmark_runs_at_a_fiftieth():
+@pytest.mark.slow
+def test_benchmark_runs_at_a_two_hundredth():
     before = {path: path.read_bytes() for path in (ROOT / "docs").rglob("*") if path.is_file()}
     done = subprocess.run(
-        [sys.executable, "benchmarks/bench.py", "--share", "0.02"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "benchmarks/bench.py", "--share", "0.005"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     for part in ("distances, ranking, mAP", "`rank` of valid", "re-ranking", "index", "thumbnails", "embedding"):

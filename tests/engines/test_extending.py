@@ -9,8 +9,9 @@ import re
 import pytest
 import yaml
 
-from builders import ROOT
+from builders import ROOT, thorough
 from builders.clone import Clone
+from reid.core.splits import RANKED
 
 TEXT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.slow
@@ -33,32 +34,30 @@ def extension(clone, section, name):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    clone = Clone(tmp_path_factory.mktemp("extending"), {"epochs": 1, "validation": None})
-    clone.run("snakemake", "--cores", "8", "results/models/small/model.safetensors")
-    return clone
+    return Clone(tmp_path_factory.mktemp("extending"), {"epochs": 1, "validation": None})
 
 
 def test_a_loss_is_trained_with_and_again_when_its_file_changes_in_both_engines(clone):
     extension(clone, "A loss", "soft_margin")
     checkpoint, curve = "results/models/small/model.safetensors", "results/training/small/curves/soft_margin.tsv"
-    assert {"train", "weights"} <= set(clone.would_run(checkpoint))
-    clone.run("snakemake", "--cores", "8", checkpoint)
+    others = [f"data/thumbnails/{split}.npy" for split in ("valid", "test")]  # which the stage of DVC names too
+    clone.run("snakemake", "--cores", "8", checkpoint, *others)
     first = (clone.folder / curve).read_text()
     assert len(first.splitlines()) == 2
-    assert clone.would_run(checkpoint) == {}
 
     path = clone.folder / "extensions/soft_margin.py"
     path.write_text(path.read_text().replace("softplus(params.scale", "softplus(3 * params.scale"))
-    assert "train" in clone.would_run(checkpoint)
+    assert {"train", "weights"} <= set(clone.would_run(checkpoint))
     clone.run("snakemake", "--cores", "8", checkpoint)
-    assert (clone.folder / curve).read_text() != first
+    second = (clone.folder / curve).read_text()
+    assert second != first and clone.would_run(checkpoint) == {}
 
-    clone.run("dvc", "repro", "train@small")
+    clone.run("dvc", "repro", "--single-item", "train@small")
+    assert (clone.folder / curve).read_text() == second
     assert json.loads(clone.run("dvc", "status", "train@small", "--json")) == {}
     path.write_text(path.read_text().replace("softplus(3 *", "softplus(4 *"))
     assert "train@small" in json.loads(clone.run("dvc", "status", "train@small", "--json"))
-    second = (clone.folder / curve).read_text()
-    clone.run("dvc", "repro", "train@small")
+    clone.run("dvc", "repro", "--single-item", "train@small")
     assert (clone.folder / curve).read_text() != second
 
 
@@ -83,7 +82,7 @@ def test_a_backbone_and_an_augmentation_go_all_the_way_to_the_embeddings(clone):
     assert summary["backbone"] == "tiny" and summary["parameters"] < 100_000
 
 
-def test_a_rule_is_run_by_both_engines_and_the_parity_test_takes_it(clone):
+def test_a_rule_is_run_and_the_parity_test_takes_it_with_its_stage(clone):
     (_, script), (_, rule), (_, stage) = blocks("A rule")
     (clone.folder / "scripts/nearest.py").write_text(script)
     with open(clone.folder / "workflow/rules/ranking.smk", "a") as file:
@@ -94,6 +93,13 @@ def test_a_rule_is_run_by_both_engines_and_the_parity_test_takes_it(clone):
     clone.run("snakemake", "--cores", "8", "results/nearest/valid.csv")
     lines = (clone.folder / "results/nearest/valid.csv").read_text().splitlines()
     assert lines[0] == "query,gallery,distance" and len(lines) > 5
-    clone.run("dvc", "repro", "nearest")
-    assert clone.would_run("results/nearest/valid.csv") == {}
     assert " passed" in clone.run("pytest", "tests/engines/test_parity.py", "-p", "no:xdist", "-p", "no:cacheprovider")
+
+
+@thorough
+def test_the_rule_is_run_by_dvc_too(clone):
+    made = [f"results/nearest/{split}.csv" for split in RANKED]
+    clone.run("snakemake", "--cores", "8", *made)
+    clone.run("dvc", "repro", "--single-item", "nearest")
+    assert json.loads(clone.run("dvc", "status", "nearest", "--json")) == {}
+    assert clone.would_run(*made) == {}

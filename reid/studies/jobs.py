@@ -1,0 +1,100 @@
+"""What the engine runs for a plan, as JSON, and the parameter file of each job."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from reid.core.files import write_json
+from reid.params.schema import Params
+from reid.studies.changes import as_yaml, model_name
+from reid.studies.plan import Plan
+from reid.studies.rows import Row, data_name, plain, source_name
+
+RESULTS = Path("results/studies")
+
+
+def score_path(folder: Path, row: Row, seed: int, split: str, name: str = "queries.parquet") -> Path:
+    """Where a file of a row's scores lies."""
+    return folder / "scores" / row.jobs(seed).score / split / name
+
+
+def training_path(folder: Path, row: Row, seed: int, name: str) -> Path:
+    """Where a file of a row's training lies."""
+    return folder / "trainings" / row.jobs(seed).training / name
+
+
+def write_jobs(
+    folder: Path,
+    plan: Plan,
+    project: Params | None,
+    on_gpu: bool,
+    galleries: Sequence[str] = (),
+    without: Collection[str] = (),
+) -> dict[str, Any]:
+    """Write ``plan.json`` and the parameter files into the folder of a study's results.
+
+    Args:
+        folder: of the results.
+        plan: the rows.
+        project: ``params.yaml``, whose data are taken where they are the same; None without one.
+        on_gpu: whether a training takes a GPU, or so many cores as it has threads.
+        galleries: scores whose rankings get a page.
+        without: scores that are not to be made.
+
+    Returns:
+        dict: each kind of job to its names, with what they need
+    """
+    jobs: dict[str, Any] = {"folder": str(folder), "on_gpu": on_gpu, "galleries": list(galleries)}
+    for row, seed in plan.runs():
+        if row.jobs(seed).score in without:
+            continue
+        text = as_yaml(row.with_seed(seed))
+        for kind, name, what in _needs(row, seed, project):
+            if name not in jobs.setdefault(kind, {}):
+                path = folder / "params" / f"{name}.yaml"
+                _write(path, text)
+                jobs[kind][name] = {"params": str(path), **what}
+    write_json(folder / "plan.json", jobs)
+    return jobs
+
+
+def _needs(row: Row, seed: int, project: Params | None) -> list[tuple[str, str, dict[str, Any]]]:
+    """The jobs of a run: kind, name, what it needs; ``section`` holds the parameters that decide about it."""
+    jobs, params, name = row.jobs(seed), row.params, model_name(row.content)
+    ours = project is not None and source_name(project) == jobs.source
+    source = "data" if ours else f"data/studies/{jobs.source}"
+    data = "data" if project is not None and data_name(project) == jobs.data else f"data/studies/{jobs.data}"
+    section = row.section(seed)
+    training = {
+        "model": name,
+        "weights": jobs.weights,
+        "data": jobs.data,
+        "validated": params.validated(name),
+        "threads": row.model.threads,
+        "devices": row.model.devices,
+        "section": section,
+        "splits": plain(params.train),
+    }
+    return [
+        ("sources", jobs.source, {"root": source, "section": plain(params.download)}),
+        ("data", jobs.data, {"root": data, "source": source, "section": plain(params.thumbnails)}),
+        ("weights", jobs.weights, {"model": name, "section": [section["network"], section["input"]]}),
+        ("trainings", jobs.training, training),
+        (
+            "embeddings",
+            jobs.embedding,
+            {"training": jobs.training, "threads": params.embed.threads, "section": plain(params.embed)},
+        ),
+        (
+            "scores",
+            jobs.score,
+            {"embedding": jobs.embedding, "distances": plain(params.distances), "evaluate": plain(params.evaluate)},
+        ),
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a parameter file, of which there are hundreds: half of one is seen, and mended, by the next run."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")

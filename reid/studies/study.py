@@ -1,0 +1,120 @@
+"""A study file: a base recipe, seeds, and changes that are tried one axis after the other."""
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from reid.core.errors import ReidError, summarise
+from reid.params.base import PathText, Section, Seed
+from reid.params.error_location import find, nearest
+from reid.params.reading import read_content
+
+FOLDER = Path("studies")
+_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # a folder and a stage of DVC
+Changes = dict[str, Any]
+Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^|<>\x00-\x1f]+$")]
+Places = dict[Annotated[str, Field(min_length=1, max_length=200)], Any]
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=100)]
+
+
+class Axis(Section):
+    """What is tried at one place: one change, several rows, or all combinations of several lists of them."""
+
+    axis: Text = Field(description="its name")
+    change: Places | None = Field(None, description="the only row: dotted parameters to their values")
+    rows: Annotated[dict[Text, Places], Field(min_length=1)] | None = Field(None, description="name to its changes")
+    cross: Annotated[dict[Text, Annotated[dict[Text, Places], Field(min_length=1)]], Field(min_length=1)] | None = (
+        Field(None, description="name of each factor to its rows; every combination is a row")
+    )
+    stays: Literal["mean", "interval", "always", "never"] | None = Field(
+        None, description="when the best row goes on to the next axis; as the study has it if absent"
+    )
+    seeds: Seeds | None = Field(None, description="of its rows and of what they are compared with")
+
+    def all_rows(self) -> dict[str, Changes]:
+        """Name of each row to its changes."""
+        if self.change is not None:
+            return {self.axis: self.change}
+        if self.rows is not None:
+            return dict(self.rows)
+        combined = {}
+        for rows in product(*(factor.items() for factor in (self.cross or {}).values())):
+            combined[", ".join(name for name, _ in rows)] = {k: v for _, row in rows for k, v in row.items()}
+        return combined
+
+
+class Study(Section):
+    """A study file."""
+
+    base: PathText = Field(description="a whole parameter file with one model: a recipe or params.yaml")
+    seeds: Seeds
+    change: Places = Field({}, description="of the base, in every row")
+    stays: Literal["mean", "interval"] = Field(
+        "mean",
+        description="an axis's best row by the mean mAP of valid over the seeds goes on if it is above what it is "
+        "compared with; or only if the paired 95 % interval of the difference is above zero",
+    )
+    gpu_jobs: int = Field(1, ge=1, le=64, description="trainings on one GPU at a time")
+    galleries: Literal["none", "stays", "all"] = Field(
+        "none", description="rows whose rankings of valid get a page each, of the first seed"
+    )
+    axes: Annotated[list[Axis], Field(min_length=1, max_length=100)]
+
+
+def study_path(name: str) -> Path:
+    """The file of a study: ``name`` itself if it is a path, else ``studies/NAME.yaml``."""
+    return Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
+
+
+def read_study(path: Path) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        ReidError: it is missing, is no study, or names an axis or a row twice; all in one message.
+    """
+    content = read_content(path)
+    if not isinstance(content, dict):
+        raise ReidError(f"{path}: is not a study; it must have base, seeds and axes")
+    if not re.fullmatch(_NAME, path.stem):
+        raise ReidError(f"{path}: its name must be letters, digits, - and _, a letter or digit first")
+    try:
+        study = Study.model_validate(content, strict=True)
+    except ValidationError as error:
+        raise ReidError(summarise(dict.fromkeys(map(_line, error.errors(include_url=False))), str(path))) from error
+    if problems := list(_contradictions(study)):
+        raise ReidError(summarise(problems, str(path)))
+    return study
+
+
+def _line(item: Any) -> str:
+    unknown = item["type"] == "extra_forbidden"
+    where, known = find(item["loc"], Study, unknown)
+    if unknown:
+        return f"{where}: is not part of a study; {nearest(str(item['loc'][-1]), known)}"
+    return f"{where}: {'is missing' if item['type'] == 'missing' else item['msg']}"
+
+
+def _contradictions(study: Study) -> Iterator[str]:
+    seen: set[str] = set()
+    for axis in study.axes:
+        if axis.axis in seen:
+            yield f"axes: {axis.axis} stands twice; give each a name of its own"
+        seen.add(axis.axis)
+        if sum(part is not None for part in (axis.change, axis.rows, axis.cross)) != 1:
+            yield f"axes: {axis.axis}: must have one of change, rows and cross"
+            continue
+        if axis.cross:
+            count = len(list(product(*axis.cross.values())))
+            if count > 1000:
+                yield f"axes: {axis.axis}: has {count:,} combinations, and 1,000 is the most"
+            places = [{place for row in rows.values() for place in row} for rows in axis.cross.values()]
+            for i, one in enumerate(places):
+                for place in sorted(one & set().union(*places[:i])):
+                    yield f"axes: {axis.axis}: {place} is changed by two of its factors"
+    for name, seeds in [("seeds", study.seeds), *((a.axis, a.seeds) for a in study.axes if a.seeds)]:
+        if len(set(seeds)) < len(seeds):
+            yield f"{name}: a seed stands twice"

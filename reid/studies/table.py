@@ -1,0 +1,110 @@
+"""The table of a study as Markdown and CSV."""
+
+from collections.abc import Iterator
+from typing import Any
+
+HEADER = (
+    "axis", "row", "stays", "seeds", "valid mAP", "valid low", "valid high", "valid change", "valid change low",
+    "valid change high", "test mAP", "test low", "test high", "test change", "test change low", "test change high",
+    "valid rank-1", "test rank-1", "valid seeds", "test seeds", "parameters", "flops", "images", "seconds", "problem",
+)  # fmt: skip
+
+
+def points(value: float) -> str:
+    """A share in per cent."""
+    return f"{100 * value:.1f}"
+
+
+def signed(value: float) -> str:
+    """A difference of shares in points."""
+    return f"{100 * value:+.1f}"
+
+
+def span(interval: list[float] | None, form: Any = points) -> str:
+    """An interval in words."""
+    return "" if interval is None else f"{form(interval[0])} to {form(interval[1])}"
+
+
+def looks(result: dict[str, Any]) -> str:
+    """How many comparisons there were, and what that means."""
+    count = result["comparisons"]
+    return (
+        f"{count} comparison{'s' if count != 1 else ''} with an interval each: of rows that differ in nothing, about "
+        f"one in twenty leaves out zero. The best of several rows looks better on valid than it is; test was not used "
+        f"to choose."
+    )
+
+
+RULES = {
+    "mean": "the best row stays if it raises the mean mAP of valid",
+    "interval": "the best row stays if the interval of its difference on valid is above zero",
+    "always": "the best row stays whatever its mAP",
+    "never": "rows are compared, and none of them goes on",
+}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table of each axis, and what stays in the end, as Markdown."""
+    sizes = result["queries"].items()
+    data = ", ".join(f"{split} {size['queries']:,} queries in {size['actions']:,} actions" for split, size in sizes)
+    lines = [
+        f"Study `{result['study']}` on top of `{result['base']}`: {result['trainings']} trainings. mAP in per cent, "
+        f"means over the seeds; 95 % intervals from a bootstrap over actions, paired for changes ({data}). "
+        f"{looks(result)}",
+        "",
+    ]
+    for axis in result["axes"]:
+        lines += [
+            f"**{axis['axis']}** ({RULES[axis['rule']]}; seeds {', '.join(map(str, axis['seeds']))})",
+            "",
+            "| | valid mAP | change | 95 % | test mAP | change | 95 % | seeds on test | seconds | stays |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+            *(f"| {' | '.join(_cells(row))} |" for row in axis["rows"]),
+            "",
+            f"{axis['why'][0].upper()}{axis['why'][1:]}.",
+            "",
+        ]
+    if whole := result["whole"]:
+        change = whole["change"]
+        lines += [
+            f"**What stays against the base: {signed(change['test']['mAP']['difference'])} points of test mAP "
+            f"({span(change['test']['mAP']['interval'], signed)}), {signed(change['valid']['mAP']['difference'])} of "
+            f"valid.**",
+            "",
+        ]
+    if result["difference"]:
+        lines += [f"What stays, on top of `{result['base']}`:", "", "```yaml", f"{result['difference']}```", ""]
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    if row["problem"]:
+        return [row["row"], f"failed: {row['problem'].splitlines()[-1].strip()}".replace("|", "/"), *[""] * 7, "no"]
+    cells = [row["row"]]
+    for split in ("valid", "test"):
+        change = row["change"] and row["change"][split]["mAP"]
+        cells += [points(row[split]["mAP"])]
+        if change:
+            cells += [signed(change["difference"]), span(change["interval"], signed)]
+        else:
+            cells += ["the same" if row["same"] else "", ""]
+    seeds = ", ".join(map(points, row["test"]["seeds"]))
+    return [*cells, seeds, f"{row['seconds']:.0f}", "yes" if row["stays"] else "no"]
+
+
+def csv_rows(result: dict[str, Any]) -> Iterator[list[Any]]:
+    """The values of :data:`HEADER` for each row."""
+    for axis in result["axes"]:
+        for row in axis["rows"]:
+            start = [axis["axis"], row["row"], "yes" if row["stays"] else "no", " ".join(map(str, axis["seeds"]))]
+            if row["problem"]:
+                yield [*start, *[None] * (len(HEADER) - 5), row["problem"]]
+                continue
+            values: list[Any] = []
+            for split in ("valid", "test"):
+                change = row["change"] and row["change"][split]["mAP"]
+                values += [row[split]["mAP"], *(row[split]["interval"] or [None, None])]
+                values += [change["difference"], *(change["interval"] or [None, None])] if change else [None] * 3
+            values += [row[split]["rank-1"] for split in ("valid", "test")]
+            values += [" ".join(map(str, row[split]["seeds"])) for split in ("valid", "test")]
+            yield [*start, *values, row["parameters"], row["flops"], row["images"], row["seconds"], None]

@@ -1,0 +1,206 @@
+"""A study file becomes rows: what they change, what they share, what is refused and in which words."""
+
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from builders import ROOT
+from builders.study import read, write_study
+from builders.whole import MINIMAL, load
+from reid.core.errors import ReidError
+from reid.params import check_params, read_params
+from reid.studies.changes import changed, difference
+from reid.studies.jobs import write_jobs
+from reid.studies.plan import check, expand, read_base
+from reid.studies.study import read_study, study_path
+
+
+def rows(plan):
+    return [(part.axis.axis, row.name) for part in plan.axes for row in part.rows]
+
+
+def test_rows_are_put_on_top_of_the_base_one_axis_after_the_other(tmp_path):
+    study, path = read(tmp_path)
+    plan = check(study, path)
+    assert rows(plan) == [("loss", "wide"), ("loss", "supcon"), ("metric", "metric")]
+    wide, supcon, metric = [row for part in plan.axes for row in part.rows]
+    assert wide.model.loss.triplet.margin == 0.5 and supcon.model.loss.triplet is None
+    assert metric.params.distances.metric == "cosine" and metric.model.loss.triplet.margin == 0.3
+    assert plan.base.content == load((tmp_path / "base.yaml").read_text())  # no row leaves a trace
+
+
+def test_rows_that_differ_after_the_training_share_it(tmp_path):
+    study, path = read(tmp_path)
+    plan = check(study, path)
+    wide, _, metric = [row for part in plan.axes for row in part.rows]
+    base = plan.base.jobs(1)
+    assert metric.jobs(1).training == base.training and metric.jobs(1).embedding == base.embedding
+    assert metric.jobs(1).score != base.score
+    assert wide.jobs(1).training != base.training and wide.jobs(1).data == base.data
+    assert base.training != plan.base.jobs(2).training and base.weights == plan.base.jobs(2).weights
+    assert len(plan.trainings()) == 6 and len(plan.scores()) == 8  # base, wide and supcon with two seeds; the metric
+
+
+def test_a_training_keeps_its_name_when_defaults_are_written_out_and_rows_come_and_go(tmp_path):
+    study, path = read(tmp_path)
+    before = check(study, path)
+    content = load(MINIMAL)
+    content["models"]["one"] |= {
+        "subset": 1.0,
+        "validation": None,
+        "loss": {"triplet": {"weight": 1.0, "margin": 0.3}},
+    }
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(content))
+    assert check(study, path).trainings() == before.trainings()
+    axes = [{"axis": "first", "stays": "never", "change": {"epochs": 3}}, *(a.model_dump() for a in study.axes)]
+    study, path = read(tmp_path, {"axes": axes})
+    assert before.trainings() < check(study, path).trainings()
+
+
+def test_crossed_factors_give_every_combination(tmp_path):
+    cross = {
+        "margin": {"m3": {}, "m5": {"loss.triplet.margin": 0.5}},
+        "size": {"a": {"epochs": 1}, "b": {"epochs": 4}},
+    }
+    study, path = read(tmp_path, {"axes": [{"axis": "both", "cross": cross}]})
+    plan = check(study, path)
+    assert rows(plan) == [("both", name) for name in ("m3, a", "m3, b", "m5, a", "m5, b")]
+    assert [(row.model.loss.triplet.margin, row.model.epochs) for row in plan.axes[0].rows] == [
+        (0.3, 1), (0.3, 4), (0.5, 1), (0.5, 4),
+    ]  # fmt: skip
+
+
+def test_null_takes_away_and_missing_sections_are_made():
+    base = load(MINIMAL)
+    row = changed(base, {"loss.triplet": None, "loss.id.label_smoothing": 0.1, "train.classes": ["player"]})
+    assert row["models"]["one"]["loss"] == {"id": {"label_smoothing": 0.1}}
+    assert row["train"] == {"splits": ["train"], "classes": ["player"]}
+    assert base == load(MINIMAL)
+
+
+def test_difference_pasted_over_the_base_is_the_row():
+    base = changed(load(MINIMAL), {"averaging": {"kind": "ema", "decay": 0.9}})
+    changes = {"loss": {"supcon": {"temperature": 1e-3}}, "averaging": None, "embed.flip_test": True}
+    row = changed(base, changes)
+    text = difference(base, row)
+    assert "# without models.one.averaging\n" in text and text.count("\n") < 8
+    pasted, content = load(text), changed(base, {"averaging": None})
+    content["models"]["one"] |= pasted.pop("models")["one"]
+    assert check_params({**content, **pasted}) == check_params(row)
+    assert difference(base, base) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([{"axis": "a", "rows": {"good": {}, "bad": {"loss.triplet.margn": 1}}}], ["a: bad", "margn", "margin?"]),
+        ([{"axis": "a", "change": {"los.triplet": {}}}], ["a: los.triplet", "did you mean loss?"]),
+        ([{"axis": "a", "change": {"epochs.x": 1}}], ["a: epochs.x", "epochs is 2 here"]),
+        ([{"axis": "a", "change": {"train.splits": ["train", "valid"]}}], ["a: train.splits", "chosen on valid"]),
+        ([{"axis": "a", "change": {"sampler.instances": 1}}], ["a: 1 problem", "sampler.instances: must be 2"]),
+        ([{"axis": "a", "change": {}}, {"axis": "a", "change": {}}], ["a stands twice"]),
+        ([{"axis": "a"}], ["a: must have one of change, rows and cross"]),
+        ([{"axis": "a", "change": {}, "row": {}}], ["row: is not part of a study; did you mean rows?"]),
+        ([{"axis": "a", "change": {}, "stays": "best"}], ["axes[0].stays", "'mean', 'interval'"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"epochs": 1}}, "y": {"q": {"epochs": 2}}}}], ["epochs is changed"]),
+        ([], ["axes"]),
+        ({"change": {"epochs": -1}}, ["change: 1 problem", "models.one.epochs"]),
+        ({"seeds": [1, 1]}, ["seeds: a seed stands twice"]),
+        ({"seeds": None}, ["seeds"]),
+        ({"base": "nowhere.yaml"}, ["nowhere.yaml"]),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_one_error_that_names_file_and_row(tmp_path, content, words):
+    path = write_study(tmp_path, content if isinstance(content, dict) else {"axes": content})
+    with pytest.raises(ReidError) as caught:
+        check(read_study(path), path)
+    for word in [*words, *([] if "nowhere.yaml" in words else ["some.yaml"])]:
+        assert word in str(caught.value)
+
+
+def test_a_base_has_one_model(tmp_path):
+    content = load(MINIMAL)
+    content["models"]["two"] = content["models"]["one"]
+    path = write_study(tmp_path, base=yaml.safe_dump(content))
+    with pytest.raises(ReidError, match="must have one model"):
+        check(read_study(path), path)
+
+
+def test_a_row_that_is_wrong_on_top_of_what_stays_does_not_stop_the_others(tmp_path):
+    axes = [
+        {"axis": "sampler", "stays": "always", "change": {"sampler": {"kind": "actions", "actions": 1}}},
+        {"axis": "negatives", "rows": {"good": {}, "bad": {"loss.negatives": "action+games"}}},
+    ]
+    study, path = read(tmp_path, {"axes": axes})
+    plan = expand(study, path, read_base(study, path))
+    assert [row.name for row in plan.axes[1].rows] == ["good"]
+    assert "bad" in plan.axes[1].problems["bad"] and "sampler.actions" in plan.axes[1].problems["bad"]
+
+
+def test_jobs_have_the_parameters_of_their_row_and_seed(tmp_path):
+    study, path = read(tmp_path)
+    plan = check(study, path)
+    jobs = write_jobs(tmp_path / "out", plan, plan.base.params, True)
+    assert {len(jobs[kind]) for kind in ("sources", "data", "weights")} == {1}
+    assert (len(jobs["trainings"]), len(jobs["embeddings"]), len(jobs["scores"])) == (6, 6, 8)
+    for row, seed in plan.runs():
+        for kind, name in (("trainings", row.jobs(seed).training), ("scores", row.jobs(seed).score)):
+            written = check_params(load(Path(jobs[kind][name]["params"]).read_text()))
+            assert written.models["one"] == row.model.model_copy(update={"seed": seed})
+            assert kind == "trainings" or written.distances == row.params.distances
+    (data,) = jobs["data"].values()
+    assert (data["root"], data["source"]) == ("data", "data")  # those of params.yaml
+    (data,) = write_jobs(tmp_path / "out", plan, None, False)["data"].values()
+    assert data["root"].startswith("data/studies/") and data["source"].startswith("data/studies/")
+
+
+def test_forty_rows_with_three_seeds_are_planned_in_five_seconds(tmp_path):
+    axes = [
+        {"axis": f"axis {a}", "rows": {f"row {r}": {"epochs": 1000 + 5 * a + r} for r in range(5)}} for a in range(8)
+    ]
+    path = write_study(tmp_path, {"seeds": [1, 2, 3], "axes": axes}, (ROOT / "recipes/resnet50.yaml").read_text())
+    start = time.process_time()  # the machine may be busy with other tests
+    plan = check(read_study(path), path)
+    write_jobs(tmp_path / "out", plan, None, False)
+    assert len(plan.trainings()) == 123 and time.process_time() - start < 5
+
+
+def test_the_studies_that_come_along_are_right():
+    for path in sorted((ROOT / "studies").glob("*.yaml")):
+        study = read_study(path)
+        check(study.model_copy(update={"base": str(ROOT / study.base)}), path)
+
+
+def test_the_file_of_the_documentation_is_right(tmp_path):
+    text = (ROOT / "docs/studies.md").read_text().split("`studies/losses.yaml`:\n\n```yaml\n")[1].split("```")[0]
+    (tmp_path / "losses.yaml").write_text(text.replace("recipes/", f"{ROOT}/recipes/"))
+    plan = check(read_study(tmp_path / "losses.yaml"), tmp_path / "losses.yaml")
+    assert [len(part.rows) for part in plan.axes] == [2, 1, 4] and plan.axes[2].stays == "never"
+
+
+def test_the_thesis_has_its_forty_trainings():
+    """Those of its plan, section 3 and 7: two references, samplers, losses, ..., as it counts them."""
+    path = study_path("thesis")
+    text = (ROOT / path).read_text()
+    study = read_study(ROOT / path)
+    plan = check(study.model_copy(update={"base": str(ROOT / study.base)}), path)
+    counted = [len(part.own_trainings()) for part in plan.axes]
+    assert counted == [1, 5, 6, 5, 3, 6, 3, 5, 1, 1, 1, 2, 0] and sum(counted) + 1 == 40  # re-ranking trains nothing
+    assert text.count("\n") < 80
+    assert all(part.stays in ("mean", "never") for part in plan.axes)
+
+
+def test_default_is_what_stays_of_the_ablation():
+    path = study_path("ablation_longer")
+    study = read_study(ROOT / path)
+    content = read_base(study.model_copy(update={"base": str(ROOT / study.base)}), path).content
+    for axis in study.axes:
+        if axis.axis != "twice the learning rate, cosine":
+            content = changed(content, next(iter(axis.all_rows().values())))
+    kept, default = check_params(content), read_params(ROOT / "params.yaml")
+    (model,), (other,) = kept.models.values(), default.models.values()
+    for section in ("augmentation", "sampler", "loss", "optimizer", "schedule", "averaging"):
+        assert getattr(model, section) == getattr(other, section), section
+    assert kept.distances == default.distances and kept.embed.flip_test == default.embed.flip_test
