@@ -17,6 +17,10 @@ def main(args: argparse.Namespace) -> None:
         return
     match, about = find_init(model)
     log.info("%s: %d arrays fit, %.1f %% of the backbone", model.network.weights, len(match.arrays), 100 * match.share)
+    if "prefix" in about:
+        log.info("names behind %s", shown(about["prefix"]))
+    if "also" in about:
+        log.info("there would be as much behind %s", shown(", ".join(about["also"])))
     for name in match.missing:
         log.info("starts at random: %s", name)
     for name, why in match.left_out:

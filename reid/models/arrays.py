@@ -7,21 +7,25 @@ import re
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import safetensors
 import torch
 
 from reid.core import checksums, file_type
 from reid.core.errors import ReidError
 from reid.core.files import parse_json, regular
+from reid.models.torchscript import read_torchscript
 from reid.params.parsing import shown
 
 LARGEST = 1 << 35  # bytes, of a file and of what it unpacks to: the largest networks there are have a third of that
 _HEADER = 1 << 24  # bytes of the header of safetensors, and of the pickle in a file of PyTorch's
 _SQUEEZED = 20  # times that a zip may unpack to its own size; weights hardly shrink at all
 _MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"  # in what torch.save wrote before it wrote zips
+_DEEPEST = 8  # dicts in a dict
 _DAMAGED = "is damaged or only a part of the file"
 
 
@@ -52,7 +56,7 @@ def read_safetensors(path: Path | str, maker: str = "") -> Arrays:
             metadata = file.metadata() or {}
     except (OSError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         raise ReidError(f"{path}: {_DAMAGED} ({shown(str(error))})" + _made_by(maker)) from error
-    return Arrays(_checked_arrays(arrays, path), metadata)
+    return Arrays(sound(arrays, path), metadata)
 
 
 def _made_by(maker: str) -> str:
@@ -87,13 +91,17 @@ def _check_header(path: Path) -> None:
 
 
 def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
-    """Arrays of a file of anybody's by name: safetensors, or what torch.save writes.
+    """Arrays of a file of anybody's by name: safetensors, what torch.save writes, or a TorchScript archive.
 
-    Read are also checkpoints of a training (Torchreid's, ...), in which the arrays stand beside numbers, texts,
-    dates, paths, NumPy's arrays and the options of argparse, and names with the prefix of DataParallel.
+    Of checkpoints of a training (Torchreid's, MoCo's, DINO's, ...) the names begin with the keys that the arrays stand
+    behind, as ``state_dict.module.conv1.weight``. What stands beside them is passed over: numbers, texts, dates,
+    paths, NumPy's numbers, the options of argparse, ... NumPy's arrays of floating numbers count as arrays.
+
+    Returns:
+        dict: of which those that are used must be :func:`sound`
 
     Raises:
-        ReidError: the file is missing, another kind of file, would run code, or holds what is no array of numbers.
+        ReidError: the file is missing, another kind of file, would run code, or holds no array.
     """
     kind = file_type.describe(path)
     if kind == "a safetensors file":
@@ -102,31 +110,45 @@ def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
         _checked(path, "")
         with open(path, "rb") as file:
             start = file.read(32)
-        if start.startswith(b"PK"):
-            _check_zip(path)
-        elif _MAGIC not in start:
+        if not start.startswith(b"PK") and _MAGIC not in start:
             raise ReidError(f"{path}: is {kind}; weights are a safetensors file, or what torch.save writes")
-        content = _load(path)
-    for key in ("state_dict", "model", "model_state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
+        content = _load(path, start.startswith(b"PK") and _check_zip(path))
     if not isinstance(content, dict):
         raise ReidError(f"{path}: holds a {type(content).__name__}, not arrays by name (a state_dict)")
-    if not content:
-        raise ReidError(f"{path}: holds no array")
-    if other := next((name for name in content if not isinstance(name, str)), None):
-        raise ReidError(f"{path}: holds {shown(repr(other))}, which is no name of an array")
-    arrays = _checked_arrays(content, path)
-    if empty := next((name for name, value in arrays.items() if not value.numel()), None):
-        raise ReidError(f"{path}: {shown(empty)} has the shape {list(arrays[empty].shape)}, which holds no number")
-    names = {name: name.removeprefix("module.") for name in arrays}
-    if len(set(names.values())) < len(names):
-        raise ReidError(f"{path}: holds arrays of one name with and without the prefix module.")
-    return {names[name]: value for name, value in arrays.items()}
+    arrays: dict[str, torch.Tensor] = {}
+    for name, value in _arrays_inside(content):
+        arrays.setdefault(_WRAPPERS.sub("", name), value)
+    if not arrays:
+        others = "".join(f", but {shown(repr(key))}, ..." for key in list(content)[:1])
+        raise ReidError(f"{path}: holds no array{others}")
+    return arrays
 
 
-def _check_zip(path: Path | str) -> None:
-    """Check what a zip holds and unpacks to before PyTorch reads it."""
+# what PyTorch puts into the names of modules that are compiled, shared between GPUs, or computed twice
+_WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+
+
+def _arrays_inside(content: dict[Any, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Arrays in a dict and in those inside it, in their order; each dict once, for one can hold itself."""
+    known: set[int] = set()
+
+    def inside(part: dict[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
+        known.add(id(part))
+        for key, value in part.items():
+            if not isinstance(key, str):
+                continue  # as in the state of an optimizer
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype.itemsize <= 8:
+                yield prefix + key, torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
+            elif isinstance(value, torch.Tensor):
+                yield prefix + key, value
+            elif isinstance(value, dict) and id(value) not in known and depth < _DEEPEST:
+                yield from inside(value, f"{prefix}{key}.", depth + 1)
+
+    return inside(content, "", 0)
+
+
+def _check_zip(path: Path | str) -> bool:
+    """Check what a zip holds and unpacks to before it is read; whether it is a TorchScript archive."""
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
@@ -134,8 +156,6 @@ def _check_zip(path: Path | str) -> None:
     with archive:
         members = archive.infolist()
         names = [Path(member.filename).name for member in members]
-        if "constants.pkl" in names:
-            raise ReidError(f"{path}: is a TorchScript program, which is not run here; save its state_dict() instead")
         if "data.pkl" not in names:
             holds = f"holds {shown(members[0].filename)}" if members else "is empty"
             raise ReidError(f"{path}: is a zip archive that torch.save did not write: it {holds}")
@@ -146,6 +166,7 @@ def _check_zip(path: Path | str) -> None:
         if pickled > _HEADER:
             raise ReidError(f"{path}: has {pickled:,} bytes beside its arrays, and {_HEADER:,} is the most")
         _check_sums(path, archive)
+    return "constants.pkl" in names
 
 
 def _check_sums(path: Path | str, archive: zipfile.ZipFile) -> None:
@@ -160,9 +181,11 @@ def _check_sums(path: Path | str, archive: zipfile.ZipFile) -> None:
             raise ReidError(f"{path}: is damaged: {shown(member.filename)} in it is not what was saved") from error
 
 
-def _load(path: Path | str) -> Any:
+def _load(path: Path | str, torchscript: bool) -> Any:
     """What torch.save wrote, of harmless classes only; PyTorch's advice to run the rest is not passed on."""
     try:
+        if torchscript:
+            return read_torchscript(path)
         # opened here, for of a name PyTorch would take the kind of file
         with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()), open(path, "rb") as file:
             warnings.simplefilter("ignore")
@@ -195,7 +218,6 @@ def _harmless() -> list[Any]:
     import datetime
     import pathlib
 
-    import numpy as np
     from numpy._core import multiarray
 
     made: list[Any] = [argparse.Namespace, datetime.datetime, datetime.date, datetime.timedelta, datetime.timezone]
@@ -210,11 +232,15 @@ def _harmless() -> list[Any]:
     return made
 
 
-def _checked_arrays(arrays: dict[str, Any], path: Path | str) -> dict[str, torch.Tensor]:
-    """Arrays that are stored whole.
+def sound(arrays: dict[str, torch.Tensor], path: Path | str) -> dict[str, torch.Tensor]:
+    """Arrays that are dense and stored whole.
+
+    Args:
+        arrays: of a file, by name.
+        path: the file, for messages.
 
     Raises:
-        ReidError: one is none, or takes more memory than the file has for it.
+        ReidError: one is not, or takes more memory than the file has for it.
     """
     for name, value in arrays.items():
         if problem := _problem(value):
@@ -225,9 +251,9 @@ def _checked_arrays(arrays: dict[str, Any], path: Path | str) -> dict[str, torch
     return {name: value.detach() for name, value in arrays.items()}
 
 
-def _problem(value: Any) -> str | None:
+def _problem(value: torch.Tensor) -> str | None:
     """What keeps an array from being read, in words that follow its name."""
-    if not isinstance(value, torch.Tensor) or type(value) not in (torch.Tensor, torch.nn.Parameter):
+    if type(value) not in (torch.Tensor, torch.nn.Parameter):
         return f"is no array, but of the type {type(value).__name__}"
     if value.layout is not torch.strided:
         return "is a sparse array, and weights are dense"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -70,10 +71,12 @@ def find_init(model: Model) -> tuple[Match, dict[str, str]]:
     weights, backbone = model.network.weights, model.network.backbone_name
     assert weights is not None
     if path := model.network.file():
-        state, about = _read(path), {"file": Path(path).name, "sha256": sha256(path)}
-        state = _fit_places(embedder.backbone, state)
+        state, wrapper = _of_file(path, embedder)
+        about = {"file": Path(path).name, "sha256": sha256(path), **wrapper}
     else:
         state, about = _by_name(model.network, size), {"name": weights}
+    given = [name for name in ("mean", "std") if getattr(model.network, name)]
+    state = {name: value for name, value in state.items() if name not in given}
     try:
         result = match(state, embedder)
     except ReidError as error:
@@ -83,17 +86,55 @@ def find_init(model: Model) -> tuple[Match, dict[str, str]]:
         raise ReidError(
             f"network.weights: {weights} is not of {backbone}: {100 * result.share:.0f} % of the "
             f"backbone found, {len(result.missing)} arrays missing, {len(result.left_out)} left out; first "
-            f"{_first_difference(result)}"
+            f"{_differences(result, embedder, state)}"
         )
     return result, about
 
 
-def _first_difference(result: Match) -> str:
-    """An array that is in the network or the file alone, or has another shape there."""
+def _differences(result: Match, embedder: Embedder, state: dict[str, torch.Tensor]) -> str:
+    """An array of another shape, or else the first that are in the network and in the file alone."""
     of_other_shape = next(((name, why) for name, why in result.left_out if why.startswith("has the shape")), None)
     if of_other_shape:
         return "{} {}".format(*of_other_shape)
-    return f"{result.missing[0]} is not in it" if result.missing else "{} ({})".format(*result.left_out[0])
+    left = _listed([name for name, why in result.left_out if why != "classifier"], state)
+    if not result.missing:
+        return f"{left} (not part of the network)"
+    where = f"; it has {left} instead" if left else ""
+    return f"{_listed(result.missing, embedder.state_dict())} {'are' if result.missing[1:] else 'is'} not in it{where}"
+
+
+def _listed(names: list[str], arrays: dict[str, torch.Tensor]) -> str:
+    """The first three names with the shapes of their arrays."""
+    return ", ".join([f"{shown(name)} {list(arrays[name].shape)}" for name in names[:3]] + ["..."] * (len(names) > 3))
+
+
+def find_prefix(names: Iterable[str], own: dict[str, int]) -> tuple[str, list[str]]:
+    """Behind which prefix of its names a file has most of a network.
+
+    Of prefixes with as much of it the first is taken that is of averaged weights, or of those that a training by
+    itself hands on (a teacher; MoCo's encoder_q), and then the longest.
+
+    Args:
+        names: of the file's arrays.
+        own: name of each array of the network to its number of elements.
+
+    Returns:
+        (str, list of str): the prefix, "" where nothing is found; the others that have as much of the network
+    """
+    found: dict[str, int] = {}
+    for name in names:
+        for start in [0, *(place.end() for place in re.finditer(r"\.", name))]:
+            if name[start:] in own:
+                found[name[:start]] = found.get(name[:start], 0) + own[name[start:]]
+    if not found:
+        return "", []
+    best = max(found, key=lambda prefix: (found[prefix], bool(_HANDED_ON.search(prefix)), len(prefix)))
+    equal = [prefix for prefix, size in found.items() if size == found[best]]
+    longest = [prefix for prefix in equal if not any(other != prefix and other.startswith(prefix) for other in equal)]
+    return best, [prefix for prefix in longest if prefix != best]
+
+
+_HANDED_ON = re.compile(r"(?:^|[._])(ema|teacher|encoder_q)(?:[._]|$)")
 
 
 def match(state: dict[str, torch.Tensor], embedder: Embedder) -> Match:
@@ -168,13 +209,49 @@ def read_init(path: Path | str) -> dict[str, torch.Tensor]:
     return arrays
 
 
-def _read(path: Path | str) -> dict[str, torch.Tensor]:
-    from reid.models.arrays import read_weights
+def _of_file(path: str, embedder: Embedder) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Arrays of a file that are of a network, by the names that the network may have for them.
 
+    Returns:
+        dict, dict: the second says what their names begin with in the file, if anything, and what else may be meant
+    """
+    from reid.models.arrays import read_weights, sound
+
+    own = {name: value.numel() for name, value in embedder.state_dict().items()}
+    own |= {name.removeprefix("backbone."): size for name, size in own.items()}
+    convert = _timm_conversion(embedder.backbone)
     try:
-        return read_weights(path)
+        arrays = read_weights(path)
+        prefix, others = find_prefix(arrays, own)
+        clip = next((name for name in arrays if name.endswith(_CLIP)), "")
+        found = sum(own.get(name, 0) for name, _ in _behind(prefix, arrays))
+        if clip and convert and 2 * found < sum(value.numel() for value in embedder.state_dict().values()):
+            prefix, others = clip.removesuffix(_CLIP), []
+        state = sound(dict(_behind(prefix, arrays)), path)
     except ReidError as error:
         raise ReidError(f"network.weights: {error}") from error
+    if empty := next((name for name, value in state.items() if not value.numel()), None):
+        raise ReidError(
+            f"network.weights: {path}: {shown(empty)} has the shape {list(state[empty].shape)}, which holds no number"
+        )
+    if convert:
+        try:
+            state = convert(state, embedder.backbone)
+        except Exception as error:  # timm's converters believe in what they read
+            raise ReidError(
+                f"network.weights: {path}: is of another network, or damaged: timm cannot convert its names "
+                f"({type(error).__name__}: {shown(str(error))})"
+            ) from error
+    about = {"prefix": prefix, "also": others} if others else {"prefix": prefix}
+    return state, about if prefix else {}
+
+
+def _behind(prefix: str, arrays: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Arrays whose names begin with a prefix, without it."""
+    return ((name.removeprefix(prefix), value) for name, value in arrays.items() if name.startswith(prefix))
+
+
+_CLIP = "visual.conv1.weight"  # of OpenAI's networks and open_clip's, whose names timm converts
 
 
 def _by_name(params: Network, size: tuple[int, int]) -> dict[str, torch.Tensor]:
@@ -191,6 +268,8 @@ def _by_name(params: Network, size: tuple[int, int]) -> dict[str, torch.Tensor]:
 def _of_torchvision(name: str, params: Network) -> dict[str, torch.Tensor]:
     import torch
     import torchvision
+
+    from reid.models.arrays import read_weights
 
     try:
         weights = torchvision.models.get_model_weights(name)[params.weights]
@@ -211,7 +290,10 @@ def _of_torchvision(name: str, params: Network) -> dict[str, torch.Tensor]:
                 f"{path.name} into {path.parent}, or give its path as network.weights, or leave network.weights out "
                 "to train from scratch"
             ) from error
-    state = _read(path)
+    try:
+        state = read_weights(path)
+    except ReidError as error:
+        raise ReidError(f"network.weights: {error}") from error
     # torchvision's files of DenseNet have a dot that its module names no longer have
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key): state[key] for key in state}
 
@@ -236,9 +318,8 @@ def _of_timm(name: str, params: Network, size: tuple[int, int]) -> dict[str, tor
         ) from error
 
 
-def _fit_places(backbone: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A file of timm's, for images of another size: its places are resampled, as timm does."""
-    convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-    if convert is None or not type(backbone).__module__.startswith("timm."):
-        return state
-    return convert(state, backbone)
+def _timm_conversion(backbone: nn.Module) -> Callable[..., dict[str, torch.Tensor]] | None:
+    """What timm does to a file for a network of its own: names are converted, places resampled for another size."""
+    if not type(backbone).__module__.startswith("timm."):
+        return None
+    return getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
