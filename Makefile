@@ -5,13 +5,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt verify fuzz faults tune ablation bench growth profile pictures graph requirements
+.PHONY: submission test lint record adopt verify fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
 
 test: .venv/ready
-	$(ACTIVE) pytest -n 2 --dist loadfile
+	$(ACTIVE) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(ACTIVE) ruff check . && ruff format --check .
@@ -35,11 +35,13 @@ verify: .venv/ready
 # Hostile inputs of every kind for an hour (a part of them is in `make test`); MINUTES=5 for less.
 MINUTES ?= 60
 fuzz: .venv/ready
-	$(ACTIVE) FUZZ_MINUTES=$(MINUTES) pytest -n 2 tests/fuzz
+	$(ACTIVE) FUZZ_MINUTES=$(MINUTES) pytest -n 2 tests/fuzz tests/data/test_hostile_zips.py \
+	  tests/ranking/test_hostile_rankings.py
 
 # Kills, full disks, missing rights, two at once, flipped bytes, clocks, signals: about half an hour.
 faults: .venv/ready
-	$(ACTIVE) FAULTS=all pytest -n 2 --dist loadfile tests/faults tests/engines
+	$(ACTIVE) FAULTS=all pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/engines tests/training/test_resume.py \
+	  tests/training/test_told_to_end.py
 
 # Choose the section `distances` of params.yaml by the mAP of valid.
 tune: .venv/ready
@@ -48,11 +50,16 @@ tune: .venv/ready
 
 # What each part of the recipe is worth: docs/ablation.md. Under two hours on two cores; goes on where it was stopped.
 ablation: .venv/ready
-	$(ACTIVE) python benchmarks/ablation.py
+	$(ACTIVE) python scripts/study.py ablation --into docs/ablation.md
+	$(ACTIVE) python scripts/study.py ablation_longer --into docs/ablation.md
 
 # What the pipeline costs at the true size, next to the dev kit's way: docs/benchmark.md. About ten minutes.
 bench: submission
 	$(ACTIVE) python benchmarks/bench.py
+
+# How near training and embedding come to the bare network on a GPU: docs/benchmark-gpu.md. Under three minutes.
+bench-gpu: .venv/ready
+	$(ACTIVE) python benchmarks/bench_gpu.py
 
 # Time and memory at 1/8, 1/4, 1/2 and the whole of the true size: docs/growth.png.
 growth: .venv/ready

@@ -11,6 +11,15 @@ import pytest
 from builders import ROOT
 from builders.split import write_zip
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # counts only if it is there before the first product
+os.environ.setdefault("REID_JOBS_PER_GPU", "16")  # tests side by side share a GPU, and do not wait for it
+
+
+def pytest_collection_modifyitems(items):
+    """Files with whole runs first: one that began last would keep one worker at work alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
 
 @pytest.fixture
 def make_zip(tmp_path):
@@ -58,10 +67,42 @@ def one_thread():
 
 @pytest.fixture
 def torch_as_it_was():
-    """A training sets threads and determinism for its whole process."""
+    """A training sets threads, determinism and TF32 for its whole process."""
     import torch
 
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, strict = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     yield
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(strict)
+    torch.set_deterministic_debug_mode(strict)
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+
+
+def pytest_generate_tests(metafunc):
+    """A test with the fixture ``device`` runs on every kind of device that there is."""
+    if "device" in metafunc.fixturenames:
+        import torch
+
+        gpu = [pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else []
+        metafunc.parametrize("device", ["cpu", *gpu], indirect=True)
+
+
+@pytest.fixture
+def device(request, monkeypatch):
+    """The device that networks run on: the CPU, and once more the GPU where there is one."""
+    return _run_on(request.param, monkeypatch)
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    """Networks run on the CPU, also where there is a GPU: for what is compared with one that the test runs itself."""
+    return _run_on("cpu", monkeypatch)
+
+
+def _run_on(kind, monkeypatch):
+    import torch
+
+    from reid.models import device
+
+    monkeypatch.setattr(device, "device", lambda: torch.device(kind))
+    return torch.device(kind)

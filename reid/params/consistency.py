@@ -5,14 +5,16 @@ from collections.abc import Iterator
 
 from reid.params import backbones
 from reid.params.augmentation import Rectangle
+from reid.params.loss import Contrast, Contrastive
 from reid.params.model import EpochAverage, Model
 from reid.params.ranking import Reranking, Step
 from reid.params.registries import AUGMENTATIONS, LOSSES, POSTPROCESSING
-from reid.params.sampler import ActionSampler, IdentitySampler
+from reid.params.sampler import ActionSampler, IdentitySampler, RandomSampler
 from reid.params.schedule import CosineSchedule, StepSchedule
 from reid.params.schema import Params, parts
 
 MOST_IMAGES = 100_000  # of a batch; the losses compare each with each
+LEAST_LEARNED = 0.01  # temperature
 
 
 def contradictions(params: Params) -> Iterator[str]:
@@ -50,6 +52,8 @@ def _of_postprocessing(params: Params) -> Iterator[str]:
     several = [name for name, step in steps.items() if step.stage == "boxes"]
     if len(several) > 1:
         yield f"{several[1]}: cannot follow {several[0]}, after which the distances between all boxes are gone"
+    if several and params.distances.fusion == "rank":
+        yield f"{several[0]}: cannot go with distances.fusion rank, which leaves no distances; use mean"
     if "dual_softmax" in steps and "sinkhorn" in steps:
         yield "sinkhorn: cannot go with dual_softmax, for both divide the gallery boxes among the queries; keep one"
 
@@ -68,13 +72,35 @@ def _of_loss(model: Model) -> Iterator[str]:
         yield f"loss: none is named; one must be given of {', '.join(LOSSES)}"
     if pairs and getattr(sampler, "instances", None) == 1:
         yield f"sampler.instances: must be 2 or more for loss.{pairs[0]}"
-    if model.loss.negatives != "batch" and isinstance(sampler, IdentitySampler):
+    yield from _of_memory(model, pairs)
+    for name, part in losses.items():
+        if isinstance(part, Contrast) and part.learn_temperature and part.temperature < LEAST_LEARNED:
+            yield f"loss.{name}.temperature: must be {LEAST_LEARNED} or more with learn_temperature"
+        if isinstance(part, Contrastive) and part.positive_margin >= part.margin:
+            yield f"loss.{name}.positive_margin: must be less than margin"
+    own_sampler = isinstance(sampler, IdentitySampler | ActionSampler | RandomSampler)
+    if "info_nce" in losses and own_sampler and getattr(sampler, "instances", None) not in (1, 2):
+        yield "loss.info_nce: needs a sampler with instances of 2, for it compares one pair of images per identity"
+    if model.loss.negatives != "batch" and isinstance(sampler, IdentitySampler | RandomSampler):
         yield f"loss.negatives: {model.loss.negatives} needs sampler.kind actions, or there are hardly any negatives"
     if isinstance(sampler, ActionSampler) and sampler.actions == 1:
         if sampler.neighbours == "game":
             yield "sampler.neighbours: game needs sampler.actions of 2 or more"
         if model.loss.negatives == "action+games" and pairs:
             yield f"loss.negatives: {model.loss.negatives} needs sampler.actions of 2 or more"
+
+
+def _of_memory(model: Model, pairs: list[str]) -> Iterator[str]:
+    """What contradicts ``loss.memory``; ``pairs`` are the names of the losses over pairs."""
+    if model.loss.memory is None:
+        return
+    if not pairs:
+        yield "loss.memory: needs a loss over pairs, whose positives and negatives it holds"
+    for name in pairs:
+        if not LOSSES.params(name).references:  # type: ignore[attr-defined]
+            yield f"loss.memory: cannot go with loss.{name}, which compares the images of a batch alone"
+    if model.loss.negatives == "action":
+        yield "loss.memory: cannot go with loss.negatives action, for other batches hold other actions"
 
 
 def _of_network(model: Model) -> Iterator[str]:
@@ -91,6 +117,8 @@ def _of_network(model: Model) -> Iterator[str]:
             yield "optimizer.frozen_epochs: must be 0 without network.weights, or random layers would be kept"
         if model.soup:
             yield "soup: must be left out without network.weights, for networks from scratch have nothing in common"
+    elif network.init:
+        yield "network.init: must be left out with network.weights, which take its place"
     if optimizer.frozen_epochs and optimizer.frozen_epochs >= model.epochs:
         yield "optimizer.frozen_epochs: must be less than epochs"
 
@@ -106,6 +134,8 @@ def _of_training(model: Model) -> Iterator[str]:
     seeds = [model.seed, *model.soup]
     if len(set(seeds)) < len(seeds):
         yield "soup: must hold each seed once, and not that of seed"
+    if model.soup and not model.epochs:
+        yield "soup: must be left out when epochs is 0, for there is nothing to average"
     if isinstance(schedule, StepSchedule) and sorted(set(schedule.milestones)) != schedule.milestones:
         yield "schedule.milestones: must be in ascending order, each once"
     if isinstance(schedule, CosineSchedule) and schedule.warmup + schedule.hold >= 1:

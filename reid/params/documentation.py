@@ -165,6 +165,7 @@ def _value(item: dict[str, Any], several: str = "") -> str:
         return _names(item["enum"])
     if item["type"] == "array":
         count = f"at most {item['maxItems']:,} " if "maxItems" in item and "enum" not in item["items"] else ""
+        count = count.removeprefix("at most ") if item.get("minItems", 0) == item.get("maxItems") else count
         return f"list of {count}{_value(item['items'], 's')}"
     if item["type"] == "object":
         values = [*item.get("patternProperties", {}).values(), item["additionalProperties"]]

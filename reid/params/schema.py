@@ -53,9 +53,15 @@ class Params(Section):
         chosen = self.distances.models or dict.fromkeys(names, 1.0)
         return {name: chosen[name] for name in names if name in chosen}
 
+    def trained_on(self, model: str) -> list[str]:
+        """Splits that ``model`` sees: none if it has weights and no epochs, that is, if it is used as it comes."""
+        as_it_comes = self.models[model].epochs == 0 and self.models[model].network.weights is not None
+        return [] if as_it_comes else list(self.train.splits)
+
     def validated(self, model: str) -> bool:
         """Whether ``model`` is evaluated on valid while it trains: never when valid is trained on."""
-        return self.models[model].validation is not None and "valid" not in self.train.splits
+        splits = self.trained_on(model)
+        return self.models[model].validation is not None and bool(splits) and "valid" not in splits
 
 
 def parts(section: Section, registry: Registry) -> dict[str, Any]:

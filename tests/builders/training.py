@@ -61,8 +61,8 @@ def trainer_of(changes=None, split=None):
 
 
 def weights(network):
-    """Copies of the arrays of a network, by name."""
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+    """Copies of the arrays of a network on the CPU, by name."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
 def equal(one, other):
@@ -80,7 +80,7 @@ class Net(torch.nn.Module):
         self.width, self.size, self.seen = 4, size, []
 
     def normalise(self, x):
-        self.seen.append((255 * x).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous())
+        self.seen.append((255 * x).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu())
         return x.flatten(1)
 
     def prepare(self, images):

@@ -99,6 +99,42 @@ CONTRADICTIONS = {
         {"sampler": {"kind": "identity", "identities": 4, "instances": 2}, "loss.negatives": "action"},
         "loss.negatives: action needs sampler.kind actions",
     ),
+    "team mates in a batch of anybody": (
+        {"sampler": {"kind": "random", "images": 8}, "loss.negatives": "action"},
+        "loss.negatives: action needs sampler.kind actions",
+    ),
+    "all images of an identity as a pair": (
+        {"loss.info_nce": {"temperature": 0.1}, "sampler.instances": ...},
+        "loss.info_nce: needs a sampler with instances of 2",
+    ),
+    "a pair in a batch of anybody": (
+        {"loss.info_nce": {"temperature": 0.1}, "sampler": {"kind": "random", "images": 8}},
+        "loss.info_nce: needs a sampler with instances of 2",
+    ),
+    "temperature below those that are learned": (
+        {"loss.supcon": {"temperature": 0.009, "learn_temperature": True}},
+        "loss.supcon.temperature: must be 0.01 or more with learn_temperature",
+    ),
+    "margins the wrong way round": (
+        {"loss.contrastive": {"margin": 0.2, "positive_margin": 0.2}},
+        "loss.contrastive.positive_margin: must be less than margin",
+    ),
+    "memory without pairs": (
+        {"loss": {"id": {}, "arcface": {"scale": 30, "margin": 0.5}, "memory": {"size": 100}}},
+        "loss.memory: needs a loss over pairs",
+    ),
+    "memory of means": (
+        {"loss.memory": {"size": 100}},
+        "loss.memory: cannot go with loss.centroid",
+    ),
+    "memory of pairs": (
+        {"loss": {"info_nce": {"temperature": 0.1}, "memory": {"size": 100}}},
+        "loss.memory: cannot go with loss.info_nce",
+    ),
+    "memory of other actions": (
+        {"loss": {"negatives": "action", "supcon": {"temperature": 0.1}, "memory": {"size": 100}}},
+        "loss.memory: cannot go with loss.negatives action",
+    ),
     "neighbours of one action": (
         {"sampler.actions": 1, "sampler.neighbours": "game", "loss.negatives": "action"},
         "sampler.neighbours: game needs sampler.actions of 2 or more",
@@ -125,6 +161,10 @@ CONTRADICTIONS = {
     "patch": (
         {"augmentation.random_patch": {"probability": 0.5, "smallest": 0.3, "largest": 0.2}},
         "augmentation.random_patch.smallest: must not be more than largest",
+    ),
+    "grey patch": (
+        {"augmentation.random_grey_patch": {"probability": 0.5, "smallest": 0.3, "largest": 0.2}},
+        "augmentation.random_grey_patch.smallest: must not be more than largest",
     ),
     "erasing": (
         {"augmentation.random_erasing": {"probability": 0.5, "smallest": 0.3, "largest": 0.2}},
@@ -198,6 +238,21 @@ def test_one_action_a_batch(content, negatives):
     check_params(changed(content, "models.two.loss.negatives", negatives))
 
 
+@pytest.mark.parametrize("negatives", ["batch", "action+games"])
+def test_memory_goes_with_losses_that_compare_with_references(content, negatives):
+    loss = content["models"]["two"]["loss"]
+    del loss["centroid"]
+    params = check_params(changed(content, "models.two.loss", {**loss, "negatives": negatives, "memory": {"size": 9}}))
+    assert params.models["two"].loss.memory.start == 0
+
+
+@pytest.mark.parametrize("place", ["size", "start"])
+@pytest.mark.parametrize("value", [10**30, -1, 1e300])
+def test_memory_has_bounds(content, place, value):
+    loss = {"supcon": {"temperature": 0.1}, "memory": {"size": 9, place: value}}
+    fails(changed(content, "models.one.loss", loss), f"models.one.loss.memory.{place}: Input should be", problems=1)
+
+
 def test_id_loss_alone_needs_one_image_of_an_identity(content):
     check_params(changed(content, "models.one.sampler.instances", 1))
 
@@ -216,3 +271,20 @@ def test_all_contradictions_come_together(content):
     for model in content["models"].values():
         model["loss"] = {}
     fails(content, "download.path", "evaluate.ranks", "models.one.loss", "models.two.loss", problems=4)
+
+
+def test_a_network_begins_with_weights_or_an_init(content):
+    content["models"]["two"]["network"]["init"] = {"dirac": True}
+    fails(content, "models.two.network.init: must be left out with network.weights", problems=1)
+
+
+def test_places_leave_no_distances_for_reranking(content):
+    fails(
+        changed(content, "distances.fusion", "rank"), "distances.postprocessing.reranking: cannot go with", problems=1
+    )
+    check_params(without(content, "distances.postprocessing.reranking"))
+
+
+def test_networks_that_are_not_trained_are_not_averaged(content):
+    changed(changed(content, "models.two.epochs", 0), "models.two.optimizer.frozen_epochs", 0)
+    fails(content, "models.two.soup: must be left out when epochs is 0", problems=1)

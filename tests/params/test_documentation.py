@@ -192,7 +192,7 @@ def test_links_of_the_page_lead_to_its_headings(text):
         ("## `distances`", "models", "number above 0 to 1,000,000 for each name;<br>may be left out"),
         ("### `download.synthetic`", "seed", "whole number from 0 to 4,294,967,295;<br>must be given"),
         ("## `models`", "soup", "list of at most 100 whole numbers from 0 to 4,294,967,295;<br>may be left out"),
-        ("## `models`", "sampler", "kind `identity`, `actions`;<br>must be given"),
+        ("## `models`", "sampler", "kind `identity`, `actions`, `random`;<br>must be given"),
         ("### `network`", "bnneck", "`true` or `false`;<br>default `false`"),
         ("### `network`", "pooling", "kind `average`, `gem`, `token`;<br>default `average`"),
         ("##### `network.pooling`, kind `gem`", "power", "number above 0 to 100;<br>default 3"),

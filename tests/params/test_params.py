@@ -62,12 +62,16 @@ def test_values_are_those_of_the_file(content):
 
 
 def test_full_file_uses_every_key():
-    """What the tests of this file are about: no key of any section is missing from FULL or the kinds tried below."""
+    """What the tests of this file are about: no key of any section is missing from FULL or the kinds tried below.
+
+    But for what cannot go with the rest: see test_consistency.
+    """
     used = {place.rpartition(".")[2] for place in SHIPPED}
     schema = own_params_class().model_json_schema()
     sections = [schema, *schema["$defs"].values()]
     assert len(sections) > 40
-    assert {name for section in sections for name in section["properties"]} - used == {"dual_softmax"}
+    apart = {"dual_softmax", "info_nce", "memory", "size", "start", "images"}
+    assert {name for section in sections for name in section["properties"]} - used == apart
 
 
 def test_what_is_left_out_is_off(minimal):
@@ -78,24 +82,31 @@ def test_what_is_left_out_is_off(minimal):
     assert (model.soup, model.subset) == ([], 1.0)
     network = model.network
     assert (network.weights, network.last_stride, network.projection, network.bnneck) == (None, 2, None, False)
+    assert (network.mean, network.std, network.init) == (None, None, None)
     assert network.pooling.kind == "average"
     assert set(model.augmentation.model_dump().values()) == {None}
     loss = model.loss.model_dump()
-    assert loss.pop("negatives") == "batch" and loss.pop("triplet") == {"weight": 1.0, "margin": 0.3}
+    assert loss.pop("negatives") == "batch" and loss.pop("triplet") == {
+        "weight": 1.0,
+        "margin": 0.3,
+        "mining": "hard",
+    }
     assert set(loss.values()) == {None}
     assert model.optimizer.model_dump() == {
         "kind": "adam",
         "learning_rate": 0.001,
         "weight_decay": 0.0,
         "layer_decay": 1.0,
+        "bias_scale": None,
         "clip_norm": None,
         "accumulation": 1,
         "frozen_epochs": 0,
+        "lookahead": None,
     }
     assert (model.schedule, model.averaging, model.max_images, model.validation) == (None, None, None, None)
     assert (model.precision, model.compile, model.threads) == ("fp32", None, 1)
     assert params.embed.model_dump() == {"batch_size": 100, "flip_test": False, "precision": "fp32", "threads": 1}
-    assert (params.distances.models, params.distances.scale) == ({}, "none")
+    assert (params.distances.models, params.distances.scale, params.distances.fusion) == ({}, "none", "mean")
     assert set(params.distances.postprocessing.model_dump().values()) == {None}
 
 
@@ -112,6 +123,17 @@ def test_what_is_left_out_is_off(minimal):
             {"kind": "cosine"},
             {"kind": "cosine", "warmup": 0.0, "hold": 0.0, "end": 0.0},
         ),
+        (
+            "models.one.schedule",
+            {"kind": "polynomial"},
+            {"kind": "polynomial", "warmup": 0.0, "power": 1.0, "end": 0.0},
+        ),
+        (
+            "models.one.optimizer",
+            {"kind": "muon", "learning_rate": 0.03, "adamw_learning_rate": 0.001, "lookahead": {"steps": 5}},
+            {"momentum": 0.95, "precision": "auto", "lookahead": {"alpha": 0.5}},
+        ),
+        ("models.one.network", {"backbone": "resnet18", "init": {}}, {"init": {"dirac": False}}),
         ("models.one.network", {"backbone": "resnet18", "pooling": {"kind": "gem"}}, {"pooling": {"power": 3.0}}),
         ("models.one.validation", {"metric": "cosine"}, {"every": 1, "select": "last", "patience": None}),
         (
@@ -120,6 +142,13 @@ def test_what_is_left_out_is_off(minimal):
             {"projection": {"kind": "linear"}},
         ),
         ("models.one.augmentation", {"color_jitter": {"hue": 0.1}}, {"color_jitter": {"contrast": 0.0, "hue": 0.1}}),
+        ("models.one.loss", {"circle": {"margin": 0.4, "gamma": 8}, "memory": {"size": 9}}, {"memory": {"start": 0}}),
+        ("models.one.loss", {"contrastive": {"margin": 1}}, {"contrastive": {"positive_margin": 0.0}}),
+        (
+            "models.one.loss",
+            {"supcon": {"temperature": 0.1}},
+            {"supcon": {"learn_temperature": False, "label_smoothing": 0.0}},
+        ),
         ("models.one.loss", {"id": {}}, {"id": {"weight": 1.0, "label_smoothing": 0.0, "over": "all"}}),
         ("distances.postprocessing", {"reranking": {"k1": 3, "lambda": 0.5}}, {"reranking": {"k2": 1}}),
         ("distances.postprocessing", {"dual_softmax": {"temperature": 1}}, {"dual_softmax": {"weight": 1.0}}),
@@ -179,6 +208,19 @@ def test_fused_models_are_all_or_those_named(content):
     assert check_params(changed(content, "distances.models", {"two": 3})).fused() == {"two": 3}
     weights = check_params(changed(content, "distances.models", {"elsewhere": 2, "two": 1, "one": 0.5})).fused()
     assert list(weights.items()) == [("one", 0.5), ("two", 1), ("elsewhere", 2)]
+
+
+def test_a_model_that_is_used_as_it_comes_sees_no_split(content):
+    changed(changed(content, "train.splits", ["train", "test"]), "models.two.optimizer.frozen_epochs", 0)
+    params = check_params(content)
+    assert (params.trained_on("one"), params.trained_on("two")) == (["train", "test"], ["train", "test"])
+    assert params.validated("two")
+    del content["models"]["two"]["soup"], content["models"]["one"]["averaging"]
+    for name in ("one", "two"):
+        content["models"][name]["epochs"] = 0
+    params = check_params(content)
+    assert (params.trained_on("one"), params.trained_on("two")) == (["train", "test"], [])  # one has no weights
+    assert not params.validated("two")
 
 
 def test_external_models_may_be_all_there_are(minimal):
@@ -513,10 +555,10 @@ def test_unknown_choice_is_refused_with_those_there_are(content, place):
 @pytest.mark.parametrize(
     "place, kinds",
     [
-        ("models.one.sampler", ["identity", "actions"]),
-        ("models.two.schedule", ["step", "cosine", "one_cycle"]),
+        ("models.one.sampler", ["identity", "actions", "random"]),
+        ("models.two.schedule", ["step", "cosine", "one_cycle", "polynomial"]),
         ("models.two.network.pooling", ["average", "gem", "token"]),
-        ("models.one.optimizer", ["adamw", "adam", "amsgrad", "sgd", "rmsprop", "radam"]),
+        ("models.one.optimizer", ["adamw", "adam", "amsgrad", "sgd", "rmsprop", "radam", "muon"]),
         ("models.two.averaging", ["ema", "epochs"]),
     ],
 )

@@ -62,6 +62,16 @@ def test_demonstration_is_what_a_fresh_clone_runs():
     assert read_params(ROOT / "params.yaml") == read_params(ROOT / "recipes/demo.yaml")
 
 
+@pytest.fixture
+def shallow(monkeypatch):
+    """Transformers have two blocks; all of them take gigabytes."""
+    import timm
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, **options: create(name, **options, depth=2))
+
+
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize(("recipe", "name"), MODELS)
 def test_recipe_takes_a_training_step(recipe, name):
     model = small(RECIPES[recipe].models[name])

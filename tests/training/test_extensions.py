@@ -7,7 +7,7 @@ import torch
 from builders.training import CHEAP, equal, league, trained, trainer_of, weights
 from reid.core.errors import ReidError
 
-pytestmark = pytest.mark.usefixtures("torch_as_it_was")
+pytestmark = pytest.mark.usefixtures("torch_as_it_was", "device")
 
 PARTS = '''
 import torch

@@ -9,7 +9,7 @@ from builders.training import CHEAP, HEIGHT, WIDTH, equal, league, trained, trai
 from reid.models.embedder import Embedder
 from reid.training import trainer as training
 
-pytestmark = pytest.mark.usefixtures("torch_as_it_was")
+pytestmark = pytest.mark.usefixtures("torch_as_it_was", "device")
 
 
 def cheap(changes, **more):

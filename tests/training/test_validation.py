@@ -68,9 +68,9 @@ def naive(table, store, distance):
     ],
 )
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
-def test_score_is_the_naive_map(metric, distance, batch_size):
+def test_score_is_the_naive_map(metric, distance, batch_size, device):
     table, store = split()
-    score = Validator(table, store, metric, batch_size).score(Colour(), torch.float32)
+    score = Validator(table, store, metric, batch_size).score(Colour().to(device), torch.float32)
     assert score == pytest.approx(naive(table, store, distance), abs=1e-6)
     assert 0.3 < score < 1
 
