@@ -25,7 +25,7 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
 
 @functools.cache
 def _recomputed(kind: Any) -> Any:
-    class Recomputed(kind):  # type: ignore[misc]
+    class Recomputed(kind):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             if not (self.training and is_grad_enabled()):
                 return super().forward(*args, **kwargs)

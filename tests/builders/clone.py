@@ -13,11 +13,15 @@ from builders import ROOT
 from builders.model import MODEL, changed
 
 SMALL = {
+    "network": {"backbone": "osnet_x0_25"},  # the others' libraries take seconds to import
+    "threads": 1,
     "sampler": {"kind": "actions", "actions": 2, "identities": 8, "instances": 2},
     "loss": {"supcon": {"temperature": 0.05}},
     "validation": {"every": 3, "select": "best", "metric": "cosine"},
     "epochs": 6,
 }
+# one thread a job: tests run beside each other
+ALONE = {"OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
 
 
 class Clone:
@@ -38,6 +42,7 @@ class Clone:
         self.params = yaml.safe_load((folder / "params.yaml").read_text())
         self.params["download"]["synthetic"]["actions"] = {"train": 6, "valid": 2, "test": 2, "challenge": 2}
         self.params["thumbnails"].update(height=32, width=16)
+        self.params["embed"]["threads"] = 1
         self.params["models"] = {"small": changed(MODEL, {**SMALL, **(changes or {})})}
         self.write_params()
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
@@ -54,7 +59,7 @@ class Clone:
         who = {f"GIT_{role}_{what}": "t@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         mine = {key: value for key, value in os.environ.items() if not key.startswith("REID_")}
-        return {**mine, **who, "PATH": path, "PYTHONPATH": str(self.folder), "DVC_NO_ANALYTICS": "1"}
+        return {**mine, **who, "PATH": path, "PYTHONPATH": str(self.folder), **ALONE}
 
     def run(self, *words, fails=False):
         done = subprocess.run(
@@ -82,9 +87,9 @@ class Clone:
         paths = sorted(path for out in outs for path in ([out] if out.is_file() else out.rglob("*")) if path.is_file())
         return {os.path.relpath(p, self.folder): hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in paths}
 
-    def would_run(self, target="submission"):
+    def would_run(self, *targets):
         """Which rules Snakemake would run, with their jobs."""
-        said = self.run("snakemake", "--cores", "8", "-n", target)
+        said = self.run("snakemake", "--cores", "8", "-n", *(targets or ["submission"]))
         if "Nothing to be done" in said:
             return {}
         table = said.split("Job stats:")[-1].split("\n\n")[0].splitlines()

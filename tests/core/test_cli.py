@@ -21,7 +21,7 @@ cli.run(main, parser)
 
 def run(start_program, body, *arguments, **environment):
     process = start_program(PROGRAM.format(body), *arguments, **environment)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
@@ -59,10 +59,10 @@ def test_help_is_the_docstring(start_program):
 
 def test_program_ends_with_its_engine(start_program):
     engine = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    process = start_program(PROGRAM.format("print(1, flush=True); time.sleep(60)"), REID_ENGINE_PID=str(engine.pid))
+    process = start_program(PROGRAM.format("print(1, flush=True); time.sleep(1000)"), REID_ENGINE_PID=str(engine.pid))
     assert process.stdout.readline() == "1\n" and process.poll() is None
     engine.communicate(b"\n")
-    process.communicate(timeout=15)
+    process.communicate(timeout=600)
     assert process.returncode == 1
 
 

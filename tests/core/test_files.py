@@ -147,7 +147,7 @@ def test_folder_that_must_not_be_written_is_named_whatever_writes(start_program,
 
         cli.run(main, cli.parser(""))
         """)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 1
     assert re.fullmatch(r"error: /.*/a: cannot be written \(Permission denied\)\n", err)
 

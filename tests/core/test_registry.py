@@ -134,10 +134,13 @@ def test_steps_are_applied_in_the_order_that_the_documentation_tells():
     assert list(registries.AUGMENTATIONS) == [
         "flip",
         "crop",
+        "perspective",
         "downscale",
         "blur",
         "color_jitter",
+        "rand_augment",
+        "random_grey_patch",
         "random_patch",
         "random_erasing",
     ]
-    assert list(registries.POSTPROCESSING) == ["query_expansion", "reranking", "dual_softmax", "sinkhorn"]
+    assert list(registries.POSTPROCESSING) == ["whitening", "query_expansion", "reranking", "dual_softmax", "sinkhorn"]

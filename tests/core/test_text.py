@@ -78,10 +78,10 @@ def test_what_is_no_file_or_has_no_end_is_refused_at_once(tmp_path, read):
     server.close()
     with open(tmp_path / "long", "wb") as file:
         file.truncate(1 << 40)  # takes no room
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ReidError, match="long: has 1,099,511,627,776 bytes, and .* is the most"):
         read(tmp_path / "long")
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_link_to_a_file_is_read(tmp_path):

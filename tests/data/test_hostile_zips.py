@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from builders.hostile import MINUTES
 from builders.pngs import ALL_KINDS, chunk, make_png, samples_of
 from builders.split import TinySplit
 from builders.zips import Part, zip_bytes
@@ -94,7 +95,9 @@ def bent_zip(split, rng):
     return bent(data, rng) if rng.random() < 0.3 else data
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2500 if MINUTES else 100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.sampled_from(SPLITS), st.randoms(use_true_random=False))
 def test_bent_zip_is_used_whole_or_refused(tmp_path, split, rng):
     path, out = tmp_path / "a.zip", tmp_path / "out/a.npy"

@@ -28,6 +28,7 @@ from reid.retrieval.embeddings import read_embeddings, read_external, write_embe
 from reid.training.resume import TrainingState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+NETWORK = {"network.backbone": "osnet_x0_25"}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def good(tmp_path_factory):
     write_zip(folder / "split.zip", TinySplit("valid").members())
     tiny, _ = build_index(folder / "split.zip", "valid")
     build_store(folder / "split.zip", tiny, folder / "store.npy", 16, 8, "bilinear", 1, progress=False)
-    section = model()
+    section = model(NETWORK)
     network = Embedder(section.network, (32, 16))
     save(folder / "checkpoint.safetensors", network, section)
     write_init(folder / "init.safetensors", None, {"name": None})
@@ -75,7 +76,7 @@ def readers(folder, table, tiny):
         "checkpoint": ("checkpoint.safetensors", load),
         "init": ("init.safetensors", read_init),
         "foreign weights": ("foreign.safetensors", read_init),
-        "weights": ("weights.pth", lambda path: find_init(model({"network.weights": str(path)}))),
+        "weights": ("weights.pth", lambda path: find_init(model({**NETWORK, "network.weights": str(path)}))),
         "metrics": ("metrics.json", read_scores),
         "summary": ("summary.json", read_summary),
         "cmc": ("cmc.csv", read_cmc),

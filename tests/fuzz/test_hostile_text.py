@@ -20,7 +20,7 @@ from reid.ranking.ranking_file import check_ranking, read_ranking
 from reid.raw.filenames import format_name, parse_name
 
 EXAMPLES = settings(
-    max_examples=20_000 if MINUTES else 300,
+    max_examples=20_000 if MINUTES else 150,
     deadline=None,
     derandomize=True,
     database=None,
