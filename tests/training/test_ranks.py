@@ -14,21 +14,22 @@ from builders import FAULTS, ROOT, thorough
 from builders.training import equal
 
 COUNTS = (2, 3) if FAULTS else (2,)  # each process takes seconds to begin
+STEPS = {"torch.float64": 10, "torch.float32": 50} if FAULTS else {"torch.float64": 10, "torch.float32": 10}
 NETWORKS = {
     "batch_norm": {"network.backbone": "test_resnet", "network.bnneck": True},
     "transformer": {"network.backbone": "test_vit", "network.pooling": "token"},
 }
 
 # Trains each network in float64 and float32 and keeps losses and weights; every process does, to be compared.
-STEPS = """
+PROGRAM = """
     import sys, torch
     from builders.training import trainer_of, league, weights
     from reid.training import ranks
 
-    networks, out = {networks}, sys.argv[1]
+    networks, steps_of, out = {networks}, {steps}, sys.argv[1]
     result = {{}}
     for name, changes in networks.items():
-        for dtype, steps in ((torch.float64, 10), (torch.float32, 50)):
+        for dtype in (torch.float64, torch.float32):
             trainer = trainer_of(changes | {{
                 "loss": {{"negatives": "action", "supcon": {{"temperature": 0.05}}, "id": {{"label_smoothing": 0.1}}}},
                 "augmentation.crop": {{"probability": 1.0, "margin": 0.1}},
@@ -41,7 +42,7 @@ STEPS = """
             for part in (trainer.network, trainer.criterion, trainer.average):
                 part.to(dtype)
             losses = []
-            while len(losses) < steps:
+            while len(losses) < steps_of[str(dtype)]:
                 before = float(trainer.sums.get("loss", 0))
                 trainer.step()
                 losses.append(float(trainer.sums["loss"]) - before)
@@ -95,7 +96,7 @@ def of_ranks(tmp_path_factory):
     """Result of each process of a training by one and several of them: number to list."""
     folder = tmp_path_factory.mktemp("ranks")
     program = folder / "program.py"
-    program.write_text(textwrap.dedent(STEPS.format(networks=NETWORKS)))
+    program.write_text(textwrap.dedent(PROGRAM.format(networks=NETWORKS, steps=STEPS)))
     results = {}
     for count in (1, *COUNTS):
         out = folder / f"of_{count}"
