@@ -41,7 +41,7 @@ fuzz: .venv/ready
 # Kills, full disks, missing rights, two at once, flipped bytes, clocks, signals: about half an hour.
 faults: .venv/ready
 	$(ACTIVE) FAULTS=all pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/engines tests/training/test_resume.py \
-	  tests/training/test_told_to_end.py
+	  tests/training/test_told_to_end.py tests/training/test_ranks.py tests/training/test_gradients.py
 
 # Choose the section `distances` of params.yaml by the mAP of valid.
 tune: .venv/ready

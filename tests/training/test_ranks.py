@@ -162,7 +162,8 @@ def unbroken(tmp_path_factory):
     return torch.load(folder / "whole.0", weights_only=True)
 
 
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=thorough), 1])
+@thorough
+@pytest.mark.parametrize("victim", [0, 1])
 def test_killed_process_takes_the_other_along_and_both_go_on_to_the_same_bytes(unbroken, tmp_path, victim):
     code, *_ = run_whole(tmp_path, "it", victim, at=4)
     assert code == 128 + signal.SIGKILL and not list(tmp_path.glob("it.[01]"))
