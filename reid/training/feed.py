@@ -144,7 +144,8 @@ class Feed:
         with self.lane as lane, torch.no_grad():
             x = self.normalise(self.augment(lane.load(images), self.generator, order.progress))
             if more := -len(x) % self.multiple:
-                x = torch.cat([x, x[torch.arange(more) % len(x)]]).contiguous(memory_format=torch.channels_last)
+                copies = 1 + -(-more // len(x))
+                x = torch.cat([x] * copies)[: len(x) + more].contiguous(memory_format=torch.channels_last)
             return lane.ready(x, lane.load(self.labels[:, order.rows]))
 
     def _make(self, order: Order) -> Ready:
