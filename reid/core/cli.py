@@ -1,6 +1,7 @@
 """What every command-line program here shares: arguments, log file, and errors without a traceback."""
 
 import argparse
+import contextlib
 import errno
 import io
 import logging
@@ -69,6 +70,8 @@ class _File(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         log.removeHandler(self)
+        with contextlib.suppress(OSError):  # or Python tells of it once more as it ends
+            self.stream.close()
         raise
 
 

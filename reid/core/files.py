@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reid.core import file_type
 from reid.core.checksums import Sums, read_verified, sum_file, write_sums
 from reid.core.errors import ReidError
@@ -157,6 +159,17 @@ def read_json(path: Path | str, limit: int = _JSON, maker: str = "") -> Any:
         raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+MOST_NESTED = 500  # lists and objects inside each other
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _depth(content: bytes) -> int:
+    """How deep JSON is nested at the most; brackets in its texts count too."""
+    brackets = np.frombuffer(content.translate(None, _NO_BRACKETS), np.uint8)
+    opens = (brackets == ord("[")) | (brackets == ord("{"))
+    return int(np.cumsum(np.where(opens, 1, -1)).max(initial=0))
+
+
 def parse_json(content: bytes, name: str) -> Any:
     """JSON as :func:`read_json` takes it; ``name`` is what messages call it.
 
@@ -177,6 +190,8 @@ def parse_json(content: bytes, name: str) -> Any:
             raise ReidError(f"{name}: {short(text)[1:-1]} is not a finite number")
         return number
 
+    if _depth(content) > MOST_NESTED:  # Python's own limit differs between its versions
+        raise ReidError(f"{name}: is nested too deeply")
     try:
         return json.loads(
             content.decode("utf-8-sig"), object_pairs_hook=unique, parse_float=finite, parse_constant=finite
