@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -160,11 +161,12 @@ def read_json(path: Path | str, limit: int = _JSON, maker: str = "") -> Any:
 
 
 MOST_NESTED = 500  # lists and objects inside each other
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def _depth(content: bytes) -> int:
-    """How deep JSON is nested at the most; brackets in its texts count too."""
+    """How deep brackets are nested at the most."""
     brackets = np.frombuffer(content.translate(None, _NO_BRACKETS), np.uint8)
     opens = (brackets == ord("[")) | (brackets == ord("{"))
     return int(np.cumsum(np.where(opens, 1, -1)).max(initial=0))
@@ -190,7 +192,8 @@ def parse_json(content: bytes, name: str) -> Any:
             raise ReidError(f"{name}: {short(text)[1:-1]} is not a finite number")
         return number
 
-    if _depth(content) > MOST_NESTED:  # Python's own limit differs between its versions
+    # Python's own limit differs between its versions; texts are taken out only where it matters
+    if _depth(content) > MOST_NESTED and _depth(_TEXT.sub(b"", content)) > MOST_NESTED:
         raise ReidError(f"{name}: is nested too deeply")
     try:
         return json.loads(
