@@ -71,7 +71,8 @@ class _File(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         log.removeHandler(self)
         with contextlib.suppress(OSError):  # or Python tells of it once more as it ends
-            self.stream.close()
+            if self.stream:
+                self.stream.close()
         raise
 
 
