@@ -65,6 +65,11 @@ def _allow_tf32(allowed: bool) -> None:
         torch.backends.cudnn.allow_tf32 = allowed
 
 
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """A float tensor in float32, or in float64 if it is that."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def autocast(dtype: torch.dtype, where: torch.device) -> contextlib.AbstractContextManager[Any]:
     """A context in which ``where`` computes in ``dtype`` where that is safe."""
     if dtype == torch.float32:

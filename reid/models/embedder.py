@@ -8,8 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from reid.core.errors import ReidError
 from reid.models import backbones
+from reid.models.device import at_least_float32
 from reid.models.poolings import check
-from reid.models.recomputation import recompute
+from reid.models.recomputation import batch_norms, recompute
 from reid.params import extensions
 from reid.params.network import Network
 from reid.params.registries import BACKBONES, POOLINGS
@@ -130,7 +131,7 @@ class Embedder(nn.Module):
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings that the losses over pairs see: normalised images to float32 (float64 stays), B x D."""
         embeddings = self.projection(self.pool(self.backbone(x)).flatten(1))
-        return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+        return at_least_float32(embeddings)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Embeddings that are compared: normalised images (float32, B x 3 x height x width) to float32, B x D."""
@@ -139,8 +140,7 @@ class Embedder(nn.Module):
     @property
     def normalises_batches(self) -> bool:
         """Whether :meth:`features` of an image depend on its batch in training."""
-        inside = [*self.backbone.modules(), *self.projection.modules()]
-        return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in inside)
+        return bool(batch_norms(self.backbone, self.projection))
 
     def _blocks(self) -> list[nn.Module]:
         """The parts of the backbone by depth, from its input to its output."""

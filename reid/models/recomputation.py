@@ -9,10 +9,16 @@ from torch import is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
 
 
+def batch_norms(*parts: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """All batch norms in these parts of a network, of any number of dimensions and of timm's too."""
+    modules = [module for part in parts for module in part.modules()]
+    return [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
 @contextlib.contextmanager
 def statistics_kept(network: nn.Module) -> Iterator[None]:
     """Let batch norms use the statistics of their batch without counting them: it passes more than once."""
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = batch_norms(network)
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
@@ -24,13 +30,13 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
 
 
 @functools.cache
-def _recomputed(kind: Any) -> Any:
+def _recomputed(kind: Any, has_norms: bool) -> Any:
     class Recomputed(kind):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             if not (self.training and is_grad_enabled()):
                 return super().forward(*args, **kwargs)
             more: dict[str, Any] = {}
-            if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules()):
+            if has_norms:
                 more["context_fn"] = lambda: (contextlib.nullcontext(), statistics_kept(self))
             return checkpoint(super().forward, *args, use_reentrant=False, **more, **kwargs)
 
@@ -46,4 +52,4 @@ def recompute(blocks: list[nn.Module]) -> None:
     for block in blocks:
         if any(True for _ in block.children()):  # a layer alone saves nothing, and what follows may change it in place
             kind: Any = type(block)
-            block.__class__ = _recomputed(kind)
+            block.__class__ = _recomputed(kind, bool(batch_norms(block)))

@@ -3,18 +3,14 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
-from reid.models.recomputation import statistics_kept
 from reid.training import ranks
 
 Features = Callable[[torch.Tensor], torch.Tensor]
 Backward = Callable[[torch.Tensor], None]
 
 
-def backward(
-    network: nn.Module, features: Features, x: torch.Tensor, backward_of: Backward, count: int, chunk: int | None
-) -> None:
+def backward(features: Features, x: torch.Tensor, backward_of: Backward, count: int, chunk: int | None) -> None:
     """Add the gradient of a batch's loss to that of the parameters.
 
     With ``chunk`` as Gao et al. 2021 (GradCache): the embeddings first without a graph, the loss and its gradient for
@@ -22,8 +18,8 @@ def backward(
     the same, at the memory of one chunk and one more forward pass.
 
     Args:
-        network: whose random numbers and statistics must be the same in both passes.
-        features: images to embeddings, in the precision of the training.
+        features: images to embeddings, in the precision of the training; of each image by itself where there are
+            chunks. Random numbers are the same in both passes.
         x: float32, B' x 3 x height x width, the whole batch; each process takes its share (reid.training.ranks).
         backward_of: computes the loss of embeddings, float32 ``count`` x D, and its backward pass.
         count: B, images of the batch; what x has beyond them fills it up and has no part in the loss.
@@ -34,7 +30,7 @@ def backward(
         backward_of(ranks.gather(features(own), len(x))[:count])
         return
     parts, states, embeddings = own.split(chunk), [], []
-    with torch.no_grad(), statistics_kept(network):
+    with torch.no_grad():
         for part in parts:
             states.append(_random_state(x.device))
             embeddings.append(features(part))

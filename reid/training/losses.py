@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from reid.core.errors import ReidError
+from reid.models.device import at_least_float32
 from reid.params import extensions
 from reid.params import loss as declared
 from reid.params.registries import LOSSES
@@ -56,10 +57,6 @@ class Setting(NamedTuple):
 
     width: int
     identity_action: torch.Tensor
-
-
-def _at_least_float32(embeddings: torch.Tensor) -> torch.Tensor:
-    return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
 
 class _OverPairs(nn.Module):
@@ -253,8 +250,8 @@ class BatchLoss(nn.Module):
             ReidError: the loss of an extension fails or is no scalar.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            after = _at_least_float32(embeddings if bnneck is None else bnneck)
-            embeddings = _at_least_float32(embeddings)
+            after = at_least_float32(embeddings if bnneck is None else bnneck)
+            embeddings = at_least_float32(embeddings)
             references, labels, own = embeddings, None, torch.stack([identity, action, game])
             if self.memory:
                 references, labels = self.memory.beside(embeddings, own)

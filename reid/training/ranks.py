@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import nn
 
 from reid.core.errors import ReidError
+from reid.models.device import at_least_float32
 
 
 def count() -> int:
@@ -171,7 +172,7 @@ class _SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(x)
-        wide = x if x.dtype == torch.float64 else x.float()
+        wide = at_least_float32(x)
         others = [d for d in range(x.ndim) if d != 1]
         shape = [-1 if d == 1 else 1 for d in range(x.ndim)]
         own = x.numel() // x.shape[1]

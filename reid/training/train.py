@@ -174,14 +174,18 @@ def _finish(trainer: Trainer, finished: list[dict[str, Any]], seeds: list[int]) 
         ingredients = [done[which] for done in finished]
         set_arrays(network, ingredients[0] if len(ingredients) == 1 else soup(ingredients))
         networks.append(network.eval())
-    summary = {
-        "backbone": trainer.params.network.backbone_name,
-        **trainer.cost,
-        "thumbnails": len(trainer.identities.rows),
-        "identities": trainer.identities.count,
-        "seeds": [
-            {"seed": seed, "images": done["images"], "best": done["best"]}
-            for seed, done in zip(seeds, finished, strict=True)
-        ],
-    }
-    return Trained(networks[0], networks[1], summary)
+    of_seeds = [
+        {"seed": seed, "images": done["images"], "best": done["best"]}
+        for seed, done in zip(seeds, finished, strict=True)
+    ]
+    identities = trainer.identities
+    about = summary(trainer.params, trainer.cost, len(identities.rows), identities.count, of_seeds)
+    return Trained(networks[0], networks[1], about)
+
+
+def summary(
+    params: Any, cost: dict[str, int], thumbnails: int, identities: int, seeds: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Facts about a model: what it is, what it costs, what it was trained on, and how each of its seeds went."""
+    of_data = {"thumbnails": thumbnails, "identities": identities}
+    return {"backbone": params.network.backbone_name, **cost, **of_data, "seeds": seeds}

@@ -172,7 +172,6 @@ class Trainer:
         x, labels = self.feed.get(order, following)
         ranks.reseed(params.seed, self.epoch, self.batch)
         gradients.backward(
-            self.network,
             self._embed,
             x,
             lambda embeddings: self._backward(embeddings, labels),

@@ -5,7 +5,7 @@ from typing import Any
 from reid.models import device
 from reid.models.checkpoint import set_arrays
 from reid.models.embedder import Embedder
-from reid.training.train import Trained
+from reid.training.train import Trained, summary
 from reid.training.trainer import Arrays
 
 
@@ -19,11 +19,5 @@ def as_it_comes(params: Any, init: Arrays) -> Trained:
     device.prepare(params.threads, params.seed)
     network = Embedder(params.network, (params.input.height, params.input.width))
     set_arrays(network, init)
-    summary = {
-        "backbone": params.network.backbone_name,
-        **network.cost(),
-        "thumbnails": 0,
-        "identities": 0,
-        "seeds": [{"seed": params.seed, "images": 0, "best": None}],
-    }
-    return Trained(network.eval(), network, summary)
+    about = summary(params, network.cost(), 0, 0, [{"seed": params.seed, "images": 0, "best": None}])
+    return Trained(network.eval(), network, about)
