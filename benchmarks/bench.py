@@ -22,7 +22,7 @@ from bench_ranking import commands, ranking, reranking
 from bench_rows import cells, table
 from machine import machine
 from reid.core.cli import log
-from reid.core.files import replacing, write_json
+from reid.core.files import put_table, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -71,16 +71,12 @@ def main():
         return
     about = {**machine(), "reference": (reference.kit(args.kit) if args.kit else reference.plain()).name}
     write_json(ROOT / "docs/benchmark.json", {"rows": rows, "machine": about, "seconds": spent})
-    path = ROOT / "docs/benchmark.md"
-    before, _, after = path.read_text(encoding="utf-8").partition("<!-- table -->")
     versions = ", ".join(f"{name} {about[name]}" for name in ("torch", "torchvision", "numpy", "snakemake", "dvc"))
     text = (
         f"Made by `make bench` in {spent / 60:.0f} minutes. Reference: {about['reference']}. {about['cpu']}, "
         f"{about['cores']} cores, Python {about['python']}, {versions}.\n\n{table(rows)}\n"
     )
-    with replacing(path) as partial:
-        end = after.partition("<!-- end -->")[2]
-        partial.write_text(f"{before}<!-- table -->\n{text}<!-- end -->{end}", encoding="utf-8")
+    put_table(ROOT / "docs/benchmark.md", "table", text)
 
 
 if __name__ == "__main__":

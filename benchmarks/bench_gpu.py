@@ -26,7 +26,7 @@ from torch.nn.functional import normalize
 import standin
 from machine import machine
 from reid.core.cli import log
-from reid.core.files import replacing, write_json
+from reid.core.files import put_table, write_json
 from reid.core.parallel import cores
 from reid.models import device
 from reid.models.embedder import Embedder
@@ -348,15 +348,11 @@ def main():
         return
     about = {**machine(), "gpu": torch.cuda.get_device_name()}
     write_json(ROOT / "docs/benchmark-gpu.json", {"rows": rows, "machine": about, "seconds": spent})
-    path = ROOT / "docs/benchmark-gpu.md"
-    before, _, after = path.read_text(encoding="utf-8").partition("<!-- table -->")
     text = (
         f"Made by `make bench-gpu` in {spent:.0f} s. {about['gpu']}; {about['cpu']}, {about['cores']} cores, "
         f"Python {about['python']}, torch {about['torch']}.\n\n{table(rows)}\n"
     )
-    with replacing(path) as partial:
-        end = after.partition("<!-- end -->")[2]
-        partial.write_text(f"{before}<!-- table -->\n{text}<!-- end -->{end}", encoding="utf-8")
+    put_table(ROOT / "docs/benchmark-gpu.md", "table", text)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ trainings and scores.
 
 import argparse
 import json
-import re
 from pathlib import Path
 
 from reid.core import cli
-from reid.core.errors import ReidError
-from reid.core.files import replacing, write_csv, write_json
+from reid.core.files import put_table, replacing, write_csv, write_json
 from reid.engines import studies
 from reid.lineage import provenance
 from reid.studies.jobs import RESULTS
@@ -67,17 +65,8 @@ def main(args: argparse.Namespace) -> None:
     where = {"code": provenance.commit(), "machine": provenance.machine()}
     write_json(folder / "provenance.json", {**made_of, **where})
     if args.into:
-        put(args.into, path.stem, text)
+        put_table(args.into, path.stem, text)
     cli.log.info("%s: %d trainings; %s stays", folder / "index.html", found["trainings"], found["kept"])
-
-
-def put(path: Path, name: str, text: str) -> None:
-    """Put a table between the comments ``<!-- NAME -->`` and ``<!-- end -->`` of a Markdown file."""
-    page = path.read_text(encoding="utf-8")
-    pattern = re.compile(f"<!-- {re.escape(name)} -->\n.*?<!-- end -->", re.DOTALL)
-    if not pattern.search(page):
-        raise ReidError(f"{path}: has no place for the table, <!-- {name} --> and <!-- end -->")
-    path.write_text(pattern.sub(lambda _: f"<!-- {name} -->\n{text}<!-- end -->", page), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from reid.core import file_type
-from reid.core.checksums import Sums, read_verified, sum_file, write_sums
+from reid.core.checksums import Sums, read_verified, sum_file, sums_path, write_sums
 from reid.core.errors import ReidError
 from reid.core.forms import short
 
@@ -158,6 +158,21 @@ def read_json(path: Path | str, limit: int = _JSON, maker: str = "") -> Any:
         return parse_json(read_verified(regular(path, maker), limit), str(path))
     except OSError as error:
         raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def put_table(path: Path | str, name: str, text: str) -> None:
+    """Put a table between the comments ``<!-- NAME -->`` and ``<!-- end -->`` of a Markdown file.
+
+    Raises:
+        ReidError: the file has no such place.
+    """
+    page = Path(path).read_text(encoding="utf-8")
+    pattern = re.compile(f"<!-- {re.escape(name)} -->\n.*?<!-- end -->", re.DOTALL)
+    if not pattern.search(page):
+        raise ReidError(f"{path}: has no place for the table, <!-- {name} --> and <!-- end -->")
+    with replacing(path) as partial:
+        partial.write_text(pattern.sub(lambda _: f"<!-- {name} -->\n{text}<!-- end -->", page), encoding="utf-8")
+    sums_path(path).unlink(missing_ok=True)  # people edit it
 
 
 MOST_NESTED = 500  # lists and objects inside each other

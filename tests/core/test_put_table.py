@@ -1,0 +1,25 @@
+"""A table that a program puts into a page that people write."""
+
+import pytest
+
+from reid.core.errors import ReidError
+from reid.core.files import put_table
+
+PAGE = "before\n<!-- one -->\nold\n<!-- end -->\nbetween\n<!-- two -->\n<!-- end -->\nafter\n"
+
+
+def test_a_table_stands_between_its_comments_and_all_else_stays(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(PAGE)
+    put_table(path, "two", "new \\1\n")
+    put_table(path, "one", "newer\n")
+    assert path.read_text() == PAGE.replace("old", "newer").replace("two -->\n", "two -->\nnew \\1\n")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_page_without_the_place_is_refused_and_stays(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(PAGE)
+    with pytest.raises(ReidError, match="has no place for the table, <!-- three --> and <!-- end -->"):
+        put_table(path, "three", "new\n")
+    assert path.read_text() == PAGE
