@@ -36,7 +36,8 @@ class Clone:
         self.folder = folder
         listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         for name in subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0"):
-            if name and (ROOT / name).is_file():
+            # what a run in the working tree made, and Git may keep, is not there in a clone
+            if name and not name.startswith("results/") and (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         self.params = yaml.safe_load((folder / "params.yaml").read_text())
