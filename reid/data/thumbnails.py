@@ -31,7 +31,7 @@ INTERPOLATION = {
 _CHUNK = 64  # images per task: small enough to share work evenly, large enough that handing over costs nothing
 
 
-def _fitted(image: Image.Image, height: int, width: int, method: Image.Resampling, fit: str) -> Image.Image:
+def fitted(image: Image.Image, height: int, width: int, method: Image.Resampling, fit: str) -> Image.Image:
     """An image of another size, stretched or padded to this one."""
     if fit == "stretch":
         return image.resize((width, height), method)
@@ -79,7 +79,7 @@ def decode(
         raise ValueError(f"it does not decode ({reason})") from error
     if size == (height, width):
         return pixels
-    return np.asarray(_fitted(Image.fromarray(pixels), height, width, INTERPOLATION[interpolation], fit))
+    return np.asarray(fitted(Image.fromarray(pixels), height, width, INTERPOLATION[interpolation], fit))
 
 
 class _Task(NamedTuple):

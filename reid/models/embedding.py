@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,7 +16,20 @@ from reid.models import device as compute
 from reid.models.embedder import Embedder
 from reid.params.ranking import Embed
 
-Store = np.ndarray | CheckedArray
+
+class Images(Protocol):
+    """Images by rows: an array, a thumbnail store, a folder (:class:`reid.data.images.ImageFolder`)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N x H x W x 3; rows are uint8."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
+
+
+Store = np.ndarray | CheckedArray | Images
 Function = Callable[[torch.Tensor], torch.Tensor]
 _BUFFERS = 3  # of batches: one is computed, one is there to come next, one is read
 
@@ -135,8 +149,8 @@ def _pipelined(function: Function, store: Store, batch_size: int, copies: Copies
             copies.finish()
 
 
-def embed(network: Embedder, store: Store, params: Embed, progress: bool = True) -> np.ndarray:
-    """Embed every thumbnail.
+def embedded(network: Embedder, store: Store, params: Embed, progress: bool = True) -> Iterator[np.ndarray]:
+    """Set up the device as ``params`` say, and embed batch by batch.
 
     Args:
         network: left in evaluation mode, on the device that computed.
@@ -144,23 +158,33 @@ def embed(network: Embedder, store: Store, params: Embed, progress: bool = True)
         params: section ``embed``.
         progress: whether to show a progress bar.
 
+    Yields:
+        float32 array, at most ``params.batch_size`` x D, in the order of the rows; what is not finite is yielded too
+    """
+    where = compute.device()
+    compute.prepare(params.threads)
+    dtype = compute.precision(params.precision, where)
+    network = network.eval().to(where).to(memory_format=torch.channels_last)
+    with bar(len(store), "embed", "image", progress) as done:
+        for embeddings in embed_batches(network, store, params.batch_size, dtype, params.flip_test):
+            yield embeddings
+            done.update(len(embeddings))
+
+
+def embed(network: Embedder, store: Store, params: Embed, progress: bool = True) -> np.ndarray:
+    """Embed every thumbnail: the batches of :func:`embedded` as one array.
+
     Returns:
         float32 array N x D, row i is row i of the store
 
     Raises:
         ReidError: an embedding is not finite.
     """
-    where = compute.device()
-    compute.prepare(params.threads)
-    dtype = compute.precision(params.precision, where)
-    network = network.eval().to(where).to(memory_format=torch.channels_last)
     result = np.empty((len(store), network.width), np.float32)
     row = 0
-    with bar(len(store), "embed", "image", progress) as done:
-        for embeddings in embed_batches(network, store, params.batch_size, dtype, params.flip_test):
-            result[row : row + len(embeddings)] = embeddings
-            row += len(embeddings)
-            done.update(len(embeddings))
+    for embeddings in embedded(network, store, params, progress):
+        result[row : row + len(embeddings)] = embeddings
+        row += len(embeddings)
     wrong = np.flatnonzero(~np.isfinite(result).all(1))
     if len(wrong):
         raise ReidError(f"the embedding of row {wrong[0]} and {len(wrong) - 1} more is not finite; train again")
