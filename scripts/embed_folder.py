@@ -27,8 +27,6 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoint", required=True, type=Path, help="results/models/{model}/model.safetensors")
     parser.add_argument("--images", required=True, type=Path, help="the folder of images")
     parser.add_argument("--out", required=True, type=Path, help="the table to make (.parquet)")
-    parser.add_argument(
-        "--skip-broken", action="store_true", help="leave out images that do not decode"
-    )
+    parser.add_argument("--skip-broken", action="store_true", help="leave out images that do not decode")
     parser.add_argument("--params", default="params.yaml")
     cli.run(main, parser)
