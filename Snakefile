@@ -4,9 +4,10 @@ snakemake --cores 8 submission      the ranking JSON of test and challenge, and 
 """
 
 from reid.core.splits import RANKED, SCORED, SPLITS, SUBMITTED
-from reid.engines import outside
+from reid.engines import outside, terminal
 from reid.engines import workflow as engine
 
+terminal.prepare(workflow)
 PARAMS = engine.params(workflow)
 
 
@@ -14,10 +15,6 @@ configfile: "params.yaml"
 
 
 report: "workflow/report/workflow.rst"
-
-
-CORES = workflow.cores  # a job that takes them all has the machine to itself
-GPUS = engine.gpus(workflow)
 
 
 wildcard_constraints:
@@ -35,13 +32,15 @@ rule submission:
     """The job of the pipeline: rankings to submit, the scores that they travel with, and what there is to look at."""
     default_target: True
     input:
-        expand(rules.rank.output, split=SUBMITTED),
-        expand(rules.provenance.output, split=SUBMITTED),
-        expand(rules.evaluate.output.metrics, split=SCORED),
-        expand(rules.browse.output.page, split=RANKED),
-        expand(rules.figures.output.scores, split=SCORED),
-        expand(rules.curves.output, model=PARAMS.models),
+        expand("results/submission/{split}.json", split=SUBMITTED),
+        expand("results/submission/{split}.provenance.json", split=SUBMITTED),
+        expand("results/metrics/{split}.json", split=SCORED),
+        expand("results/browse/{split}.html", split=RANKED),
+        expand("results/figures/{split}.svg", split=SCORED),
+        expand("results/figures/{model}-training.svg", model=PARAMS.models),
         rules.describe.output.json,
+    message:
+        "all that travels with the submission"
 
 
 engine.mend_dates(workflow)
@@ -49,3 +48,11 @@ engine.mend_dates(workflow)
 
 onstart:
     engine.begin(workflow, PARAMS)
+
+
+onsuccess:
+    terminal.succeeded(workflow, PARAMS)
+
+
+onerror:
+    terminal.failed(log)

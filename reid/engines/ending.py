@@ -1,7 +1,7 @@
 """The end of a run: told by a signal, or because the DVC that runs it is gone, it ends with all its jobs.
 
 Snakemake alone waits for its jobs. Here they are told to end, and are killed if they do not; a training keeps its
-state, and the next run resumes it.
+state, and the next run resumes it. Jobs in a cluster's queue are cancelled, which tells and kills them likewise.
 """
 
 import contextlib
@@ -22,12 +22,7 @@ _STEP = 0.1  # seconds
 
 
 def prepare(workflow: Any) -> None:
-    """Let this Snakemake end with its jobs from now on; called by the main thread, once its scheduler is there.
-
-    Jobs on other machines are Snakemake's own affair.
-    """
-    if not workflow.local_exec:
-        return
+    """Let this Snakemake end with its jobs from now on; called by the main thread, once its scheduler is there."""
 
     def told(number: int, _: FrameType | None) -> None:
         # a handler must not wait; and a terminal tells the jobs as well, which then need a moment
@@ -52,6 +47,11 @@ def end_with(pid: int, workflow: Any, why: str) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def under_way() -> bool:
+    """Whether this run was told to end."""
+    return _ending.locked()
+
+
 def _end(workflow: Any, why: str, wait: float = 0.0) -> None:
     if not _ending.acquire(blocking=False):  # a second signal adds nothing
         return
@@ -60,7 +60,9 @@ def _end(workflow: Any, why: str, wait: float = 0.0) -> None:
     time.sleep(wait)
     start = time.monotonic()
     told: set[psutil.Process] = set()
+    submitted = set[str]()
     while time.monotonic() < start + SECONDS_TO_END:
+        _cancel(workflow, submitted)
         for process in _jobs():
             if process not in told:
                 _send(process, signal.SIGTERM)
@@ -71,6 +73,22 @@ def _end(workflow: Any, why: str, wait: float = 0.0) -> None:
             _send(process, signal.SIGKILL)
         time.sleep(_STEP)
     os._exit(1)  # Snakemake has not ended by itself
+
+
+def _cancel(workflow: Any, cancelled: set[str]) -> None:
+    """Cancel the jobs in a cluster's queue that were not cancelled before.
+
+    Snakemake takes them from its list while it asks for their state, and adds one that is being submitted: this is
+    called again and again.
+    """
+    executor = workflow.scheduler._executor
+    if workflow.local_exec or not hasattr(executor, "cancel_jobs"):
+        return
+    jobs = [job for job in list(executor.active_jobs) if job.external_jobid not in cancelled]
+    if jobs:
+        cancelled.update(job.external_jobid for job in jobs)
+        with contextlib.suppress(Exception):  # the queue does not answer; the next run names what is left in it
+            executor.cancel_jobs(jobs)
 
 
 def _jobs() -> list[psutil.Process]:

@@ -21,7 +21,7 @@ from reid.core.errors import ReidError
 from reid.core.files import read_json
 from reid.core.processes import told_to_end
 from reid.core.splits import SCORED
-from reid.engines import ending
+from reid.engines import ending, profiles
 from reid.engines.workflow import one_error, prepare, take
 from reid.models import slots
 from reid.params.reading import read_params
@@ -44,7 +44,7 @@ def jobs(workflow: Any, config: dict[str, Any]) -> dict[str, Any]:
     """For the Snakefile: what scripts/study.py has planned.
 
     Raises:
-        WorkflowError: Snakemake was started otherwise.
+        SystemExit: Snakemake was started otherwise.
     """
     if not isinstance(config.get("plan"), str):
         raise ReidError(f"{SNAKEFILE} is run by `python scripts/study.py NAME`")
@@ -58,7 +58,7 @@ def begin(workflow: Any) -> None:
     """For the Snakefile, at the start of a run: take the folder, and end with all jobs when the study's process ends.
 
     Raises:
-        WorkflowError: another run is at work here, or a folder of outputs cannot be written to.
+        SystemExit: another run is at work here, or a folder of outputs cannot be written to.
     """
     take(workflow)
     ending.end_with(os.getppid(), workflow, "the study that ran this is gone")
@@ -220,7 +220,8 @@ def _snakemake(words: list[str]) -> int:
     Raises:
         KeyboardInterrupt: this process was told to end; so was Snakemake, and it has ended.
     """
-    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/default", *words]
+    profile = profiles.chosen() or "profiles/default"
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", str(profile), *words]
     command += ["--quiet", "host", "progress", "rules", "reason"] if "--" not in words else []
     with told_to_end() as told, subprocess.Popen(command) as process:
         while process.poll() is None:

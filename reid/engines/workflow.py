@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from snakemake.exceptions import WorkflowError
-from snakemake.io import regex_from_filepattern
+from snakemake.io import local, regex_from_filepattern
 from snakemake.logging import logger
 
 import reid
@@ -24,18 +23,20 @@ from reid.params.schema import Params
 ROOT = Path(reid.__file__).resolve().parents[1]
 # Snakemake fills in braces of this path, which may be in the name of the project's folder
 ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(ROOT / "envs/environment.yaml"))
+THREADS = 8  # of a job that splits its work between cores; Snakemake gives it no more than --cores
 _REMOVES = re.compile("--(delete|no-hook)")  # options by which files are removed, or that leave out onstart
 
 
 def one_error(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function raise Snakemake's own kind of error, which it shows without a traceback, for a ReidError."""
+    """Let a function end the process with one line for a ReidError, without Snakemake's account of our own code."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
         try:
             return function(*arguments, **named)
         except ReidError as error:
-            raise WorkflowError(str(error)) from None
+            logger.error(f"error: {error}")
+            sys.exit(1)
 
     return call
 
@@ -45,11 +46,11 @@ def params(workflow: Any) -> Params:
     """Check ``params.yaml`` and all that it names, and refuse a second configuration.
 
     Raises:
-        WorkflowError: a parameter is wrong, what it names is missing, the command line brought its own, or this folder
+        SystemExit: a parameter is wrong, what it names is missing, the command line brought its own, or this folder
             cannot be written to.
     """
     if workflow.config_settings.config or workflow.config_settings.configfiles:
-        raise WorkflowError(
+        raise ReidError(
             "params.yaml is the only configuration, because the scripts and DVC read it too. Instead of --config or "
             "--configfile, edit params.yaml, copy a recipe over it, or use: dvc exp run -S SECTION.KEY=VALUE"
         )
@@ -87,9 +88,19 @@ def gpus(workflow: Any) -> int:
     return max(1, limits["gpu"].value) if "gpu" in limits else 1
 
 
+def share(workflow: Any) -> int:
+    """Cores of a job that has a GPU: an equal share of this machine's; on a cluster, whose nodes differ, a constant."""
+    cores = workflow.resource_settings.cores
+    if cores is None or not workflow.local_exec or workflow.remote_exec:
+        return THREADS
+    return max(1, cores // gpus(workflow))
+
+
 @one_error
-def code(script: str, *packages: str, extended: bool = False) -> list[str]:
+def code(script: str, *packages: str, extended: bool = False) -> Any:
     """The files of this project that a rule runs: inputs of it, so that a change reruns what depends on it.
+
+    They stay in this folder where data and results are kept elsewhere (``--default-storage-provider``).
 
     Args:
         script: name without ``.py``.
@@ -100,7 +111,7 @@ def code(script: str, *packages: str, extended: bool = False) -> list[str]:
         paths relative to the project's folder, sorted
 
     Raises:
-        WorkflowError: the script or a package is missing; Snakemake alone would take the old outputs.
+        SystemExit: the script or a package is missing; Snakemake alone would take the old outputs.
     """
     files = [ROOT / "scripts" / f"{script}.py", *(extensions.files() if extended else [])]
     for package in packages:
@@ -110,7 +121,7 @@ def code(script: str, *packages: str, extended: bool = False) -> list[str]:
         ]
     if missing := [path for path in files if not path.is_file()]:
         raise ReidError(f"{missing[0]}: is missing, and the rule {script} runs it; `git checkout` brings it back")
-    return sorted({str(path.relative_to(ROOT)) for path in files})
+    return local(sorted({str(path.relative_to(ROOT)) for path in files}))
 
 
 def used(params: Params, split: str) -> list[str]:
@@ -162,7 +173,7 @@ def mend_dates(workflow: Any) -> None:
     """Once all rules are known: mend the times of files that are dated in the future.
 
     Raises:
-        WorkflowError: one cannot be given another time.
+        SystemExit: one cannot be given another time.
     """
     folders = _folders(workflow)
     made = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
@@ -176,7 +187,7 @@ def begin(workflow: Any, params: Params) -> None:
     """At the start of a run: take the folder, and end with all jobs when told to.
 
     Raises:
-        WorkflowError: another run is at work here, or a folder of outputs cannot be written to.
+        SystemExit: another run is at work here, or a folder of outputs cannot be written to.
     """
     take(workflow)
     forget_other_models([*params.models, *params.external_models])
