@@ -11,7 +11,7 @@ from reid.models import slots
 from reid.models.checkpoint import save
 from reid.models.pretrained import read_init
 from reid.params.reading import model_params, read_params
-from reid.training import ranks
+from reid.training import ranks, trackers
 from reid.training.curves import Curves
 from reid.training.dataset import Images, select_identities
 from reid.training.fingerprint import fingerprint
@@ -29,6 +29,7 @@ def read_split(index, thumbnails):
 
 
 def main(args):
+    trackers.chosen()  # what is wrong with them is said before any work
     params = read_params(args.params)
     model = model_params(params, args.model)
     slots.take(model.devices)
@@ -56,15 +57,21 @@ def main(args):
         if not first:
             return
         valid_scores = {f"valid_{name}": value for name, value in epoch.valid.items()}
-        curves.add(number, {**epoch.losses, **valid_scores, "learning_rate": epoch.learning_rate})
-        speed.add(number, {"images_per_second": epoch.images / epoch.seconds})
+        values = {**epoch.losses, **valid_scores, "learning_rate": epoch.learning_rate}
+        rate = {"images_per_second": epoch.images / epoch.seconds}
+        curves.add(number, values)
+        speed.add(number, rate)
+        tracking.add(number, {**values, **rate})
 
-    if names:
-        identities = select_identities([table for table, *_ in splits], model.subset, params.train.classes)
-        images = Images([store for _, store, _ in splits])
-        trained = train(identities, images, model, read_init(args.init), validator, on_epoch, state)
-    else:
-        trained = as_it_comes(model, read_init(args.init))
+    sections = {"model": model.model_dump(), "train": params.train.model_dump()}
+    with trackers.begin(args.model, of_run, sections, first) as tracking:
+        if names:
+            identities = select_identities([table for table, *_ in splits], model.subset, params.train.classes)
+            images = Images([store for _, store, _ in splits])
+            trained = train(identities, images, model, read_init(args.init), validator, on_epoch, state)
+        else:
+            trained = as_it_comes(model, read_init(args.init))
+        tracking.finish(trackers.final(trained.summary))
     ranks.leave()
     if not first:
         return

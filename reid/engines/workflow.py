@@ -19,6 +19,7 @@ from reid.engines import dates, ending, holder, outside, rights
 from reid.params import extensions
 from reid.params.reading import read_params
 from reid.params.schema import Params
+from reid.training import trackers
 
 ROOT = Path(reid.__file__).resolve().parents[1]
 # Snakemake fills in braces of this path, which may be in the name of the project's folder
@@ -57,6 +58,7 @@ def params(workflow: Any) -> Params:
     prepare(workflow)
     found = read_params()
     outside.check(found)
+    trackers.chosen()
     return found
 
 
