@@ -15,9 +15,7 @@ from reid.page.parts import NAMES
 
 JOBS = studies.jobs(workflow, config)
 FOLDER = JOBS["folder"]
-CORES = workflow.cores
 GPU = 1 if JOBS["on_gpu"] else 0
-SLOTS = engine.gpus(workflow)
 
 
 wildcard_constraints:
@@ -53,7 +51,7 @@ def index_of(score, split):
 
 def threads_of(kind, job):
     """Of a training or an embedding: the model's own on a CPU, its share of the cores beside a GPU."""
-    return max(1, CORES // SLOTS) if GPU else JOBS[kind][job]["threads"]
+    return engine.share(workflow) if GPU else JOBS[kind][job]["threads"]
 
 
 rule study:
@@ -77,7 +75,8 @@ rule download:
         receipt="data/studies/{source}/raw/{split}.json",
     log:
         f"{FOLDER}/logs/download/{{source}}/{{split}}.log",
-    threads: CORES
+    localrule: True
+    threads: engine.THREADS
     params:
         section=lambda wildcards: JOBS["sources"][wildcards.source]["section"],
         file=lambda wildcards: JOBS["sources"][wildcards.source]["params"],
@@ -101,6 +100,11 @@ rule index:
         "data/studies/{source}/index/{split}.parquet",
     log:
         f"{FOLDER}/logs/index/{{source}}/{{split}}.log",
+    group:
+        "data"
+    resources:
+        runtime=20,
+        mem_mb=2000,
     shell:
         "python scripts/index.py --split {wildcards.split:q} --zip {input.zip:q} --receipt {input.receipt:q}"
         " --out {output:q} --log {log:q}"
@@ -118,7 +122,12 @@ rule thumbnails:
         "data/studies/{data}/thumbnails/{split}.npy",
     log:
         f"{FOLDER}/logs/thumbnails/{{data}}/{{split}}.log",
-    threads: CORES
+    group:
+        "data"
+    threads: engine.THREADS
+    resources:
+        runtime=120,
+        mem_mb=4000,
     params:
         section=lambda wildcards: JOBS["data"][wildcards.data]["section"],
         file=lambda wildcards: JOBS["data"][wildcards.data]["params"],
@@ -135,6 +144,7 @@ rule weights:
         f"{FOLDER}/weights/{{weights}}.safetensors",
     log:
         f"{FOLDER}/logs/weights/{{weights}}.log",
+    localrule: True
     params:
         section=lambda wildcards: JOBS["weights"][wildcards.weights]["section"],
         file=lambda wildcards: JOBS["weights"][wildcards.weights]["params"],
@@ -180,6 +190,8 @@ rule train:
         f"{FOLDER}/logs/train/{{training}}.log",
     threads: lambda wildcards: threads_of("trainings", wildcards.training)
     resources:
+        runtime=2880,
+        mem_mb=16000,
         gpu=lambda wildcards: GPU * JOBS["trainings"][wildcards.training]["devices"],
     params:
         section=lambda wildcards: JOBS["trainings"][wildcards.training]["section"],
@@ -218,6 +230,8 @@ rule embed:
         f"{FOLDER}/logs/embed/{{embedding}}/{{split}}.log",
     threads: lambda wildcards: threads_of("embeddings", wildcards.embedding)
     resources:
+        runtime=240,
+        mem_mb=8000,
         gpu=GPU,
     params:
         section=lambda wildcards: JOBS["embeddings"][wildcards.embedding]["section"],
@@ -246,6 +260,9 @@ rule distances:
         f"{FOLDER}/scores/{{score}}/{{split}}/distances.parquet",
     log:
         f"{FOLDER}/logs/distances/{{score}}/{{split}}.log",
+    resources:
+        runtime=60,
+        mem_mb=4000,
     params:
         section=lambda wildcards: JOBS["scores"][wildcards.score]["distances"],
         file=lambda wildcards: JOBS["scores"][wildcards.score]["params"],
@@ -275,6 +292,9 @@ rule evaluate:
         cmc=f"{FOLDER}/scores/{{score}}/{{split}}/cmc.csv",
     log:
         f"{FOLDER}/logs/evaluate/{{score}}/{{split}}.log",
+    resources:
+        runtime=30,
+        mem_mb=4000,
     params:
         section=lambda wildcards: JOBS["scores"][wildcards.score]["evaluate"],
         file=lambda wildcards: JOBS["scores"][wildcards.score]["params"],
@@ -308,7 +328,10 @@ rule browse:
         ),
     log:
         f"{FOLDER}/logs/browse/{{score}}/{{split}}.log",
-    threads: CORES
+    threads: engine.THREADS
+    resources:
+        runtime=60,
+        mem_mb=4000,
     params:
         file=lambda wildcards: JOBS["scores"][wildcards.score]["params"],
     shell:

@@ -21,6 +21,7 @@ import psutil
 
 from reid.core.errors import ReidError
 from reid.core.processes import JOBS_LOCK, SECONDS_TO_END
+from reid.engines import queue
 
 RUN = Path(".snakemake/run.lock")
 DVC = Path(".dvc/tmp/lock")
@@ -32,7 +33,8 @@ def claim() -> None:
     """Take this folder until the process ends.
 
     Raises:
-        ReidError: another run is at work here, a job of a killed one does not end, or the DVC that runs this is gone.
+        ReidError: another run is at work here, a job of a killed one does not end or is in a cluster's queue, or the
+            DVC that runs this is gone.
     """
     if _held:
         return
@@ -45,6 +47,7 @@ def claim() -> None:
     # a Snakemake whose DVC was killed is about to end; any other is at work
     if not _hold(RUN, 2 * SECONDS_TO_END if parent else 0, parent):
         raise _busy(_written(RUN))
+    queue.refuse_jobs_left()
     if not _hold(JOBS_LOCK, 2 * SECONDS_TO_END):
         raise ReidError(f"a job of an earlier run is still at work in this folder ({Path.cwd()}); wait for it to end")
     _held.pop().close()  # our own jobs will hold it

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from reid.core import cli
 from reid.core.errors import ReidError
-from reid.engines import holder, outside
+from reid.engines import holder, outside, profiles
 from reid.params.reading import read_params
 from reid.params.schema import Params
 
@@ -45,15 +45,17 @@ def main() -> None:
 
 
 def command(rule: str, model: str = "") -> list[str]:
-    """The words of the Snakemake call of a stage.
+    """The words of the Snakemake call of a stage, with the profile that REID_PROFILE names.
 
     Raises:
-        ReidError: dvc.yaml has no such stage, or it makes no file.
+        ReidError: dvc.yaml has no such stage, it makes no file, or there is no such profile.
     """
     targets = [path for path in outs(rule, model) if Path(path).suffix]  # folders are no targets of Snakemake
     if not targets:
         raise ReidError(f"dvc.yaml: the stage {rule} makes no file")  # Snakemake would take it for everything
-    return ["snakemake", "--cores", "8", "--allowed-rules", rule, "--", *targets]
+    profile = profiles.chosen()
+    where = ["--workflow-profile", str(profile)] if profile else ["--cores", "8"]
+    return ["snakemake", *where, "--allowed-rules", rule, "--", *targets]
 
 
 def outs(rule: str, model: str = "") -> list[str]:

@@ -91,7 +91,7 @@ def gpus(workflow: Any) -> int:
 
 
 def share(workflow: Any) -> int:
-    """Cores of a job that has a GPU: an equal share of this machine's; on a cluster, whose nodes differ, a constant."""
+    """Cores of a job that has a GPU: an equal share of this machine's; a constant on a cluster, whose nodes differ."""
     cores = workflow.resource_settings.cores
     if cores is None or not workflow.local_exec or workflow.remote_exec:
         return THREADS

@@ -16,9 +16,10 @@ rule download:
         receipt="data/raw/{split}.json",
     log:
         "logs/download/{split}.log",
+    localrule: True
     conda:
         engine.ENVIRONMENT
-    threads: CORES
+    threads: engine.THREADS
     params:
         section=config["download"],
         file=lambda wildcards: engine.content(outside.download, PARAMS, wildcards.split),
@@ -39,8 +40,13 @@ rule index:
         "data/index/{split}.parquet",
     log:
         "logs/index/{split}.log",
+    group:
+        "data"
     conda:
         engine.ENVIRONMENT
+    resources:
+        runtime=20,
+        mem_mb=2000,
     message:
         "{wildcards.split}: index"
     shell:
@@ -58,9 +64,14 @@ rule thumbnails:
         "data/thumbnails/{split}.npy",
     log:
         "logs/thumbnails/{split}.log",
+    group:
+        "data"
     conda:
         engine.ENVIRONMENT
-    threads: CORES
+    threads: engine.THREADS
+    resources:
+        runtime=120,
+        mem_mb=4000,
     params:
         section=config["thumbnails"],
     message:
@@ -74,8 +85,8 @@ rule describe:
     """Statistics of the data beside the published counts, as tables and plots, and a contact sheet."""
     input:
         code=engine.code("describe", "core", "raw", "data", "reports"),
-        index=expand(rules.index.output, split=SPLITS),
-        thumbnails=expand(rules.thumbnails.output, split=SPLITS),
+        index=expand("data/index/{split}.parquet", split=SPLITS),
+        thumbnails=expand("data/thumbnails/{split}.npy", split=SPLITS),
     output:
         json=report(
             "results/description/statistics.json",
@@ -103,8 +114,11 @@ rule describe:
         "logs/describe.log",
     conda:
         engine.ENVIRONMENT
+    resources:
+        runtime=60,
+        mem_mb=4000,
     message:
         "statistics of the data"
     shell:
         "python scripts/describe.py --index {input.index:q} --thumbnails {input.thumbnails:q} --json {output.json:q}"
-        " --parquet {output.table:q} --sheet {output.sheet:q} --plots results/description --log {log:q}"
+        ' --parquet {output.table:q} --sheet {output.sheet:q} --plots "$(dirname {output.plots[0]:q})" --log {log:q}'

@@ -18,6 +18,7 @@ rule weights:
         "data/weights/{model}.safetensors",
     log:
         "logs/weights/{model}.log",
+    localrule: True
     conda:
         engine.ENVIRONMENT
     params:
@@ -65,11 +66,14 @@ rule train:
         valid="results/training/{model}/curves/valid_mAP.tsv",
     log:
         "logs/train/{model}.log",
+        speed="results/speed/{model}/images_per_second.tsv",
     conda:
         engine.ENVIRONMENT
-    threads: max(1, CORES // GPUS)
+    threads: engine.share(workflow)
     resources:
-        gpu=lambda wildcards: min(PARAMS.models[wildcards.model].devices, GPUS),
+        runtime=2880,
+        mem_mb=16000,
+        gpu=lambda wildcards: PARAMS.models[wildcards.model].devices,
     params:
         section=lambda wildcards: config["models"][wildcards.model],
         splits=config["train"],
@@ -80,7 +84,7 @@ rule train:
         " python scripts/train.py --model {wildcards.model:q} --index {input.index:q} --thumbnails {input.thumbnails:q}"
         ' ${{1:+--validation "$@"}} --init {input.init:q}'
         " --out {output.checkpoint:q} --last {output.last:q} --summary {output.summary:q}"
-        " --curves results/training/{wildcards.model:q}/curves --speed results/speed/{wildcards.model:q} --log {log:q}"
+        ' --curves "$(dirname {output.loss:q})" --speed "$(dirname {log.speed:q})" --log {log[0]:q}'
 
 
 rule embed:
@@ -104,8 +108,10 @@ rule embed:
         "logs/embed/{model}/{split}.log",
     conda:
         engine.ENVIRONMENT
-    threads: max(1, CORES // GPUS)
+    threads: engine.share(workflow)
     resources:
+        runtime=240,
+        mem_mb=8000,
         gpu=1,
     params:
         section=config["embed"],
@@ -130,6 +136,9 @@ rule external:
         model=engine.names(PARAMS.external_models),
     conda:
         engine.ENVIRONMENT
+    resources:
+        runtime=30,
+        mem_mb=4000,
     params:
         section=lambda wildcards: config["external_models"][wildcards.model],
         files=lambda wildcards: engine.content(

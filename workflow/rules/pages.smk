@@ -36,7 +36,10 @@ rule browse:
         split=engine.names(RANKED),
     conda:
         engine.ENVIRONMENT
-    threads: CORES
+    threads: engine.THREADS
+    resources:
+        runtime=60,
+        mem_mb=4000,
     params:
         splits=config["train"],
     message:
@@ -86,6 +89,9 @@ rule figures:
         split=engine.names(SCORED),
     conda:
         engine.ENVIRONMENT
+    resources:
+        runtime=30,
+        mem_mb=4000,
     message:
         "{wildcards.split}: figures"
     shell:
@@ -111,6 +117,7 @@ rule curves:
         ),
     log:
         "logs/curves/{model}.log",
+    localrule: True
     conda:
         engine.ENVIRONMENT
     message:

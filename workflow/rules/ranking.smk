@@ -32,6 +32,9 @@ rule distances:
         "logs/distances/{split}.log",
     conda:
         engine.ENVIRONMENT
+    resources:
+        runtime=60,
+        mem_mb=4000,
     params:
         section=config["distances"],
     message:
@@ -77,6 +80,9 @@ rule evaluate:
         split=engine.names(SCORED),
     conda:
         engine.ENVIRONMENT
+    resources:
+        runtime=30,
+        mem_mb=4000,
     params:
         section=config["evaluate"],
         splits=config["train"],
@@ -102,6 +108,7 @@ rule rank:
         "logs/rank/{split}.log",
     wildcard_constraints:
         split=engine.names(RANKED),
+    localrule: True
     conda:
         engine.ENVIRONMENT
     message:
@@ -116,20 +123,22 @@ rule provenance:
         code=engine.code("provenance", "core", "params", "lineage"),
         ranking=rules.rank.output,
         receipts=lambda wildcards: expand(
-            rules.download.output.receipt, split=engine.used(PARAMS, wildcards.split)
+            "data/raw/{split}.json", split=engine.used(PARAMS, wildcards.split)
         ),
         index=lambda wildcards: expand(
-            rules.index.output, split=engine.used(PARAMS, wildcards.split)
+            "data/index/{split}.parquet", split=engine.used(PARAMS, wildcards.split)
         ),
         thumbnails=lambda wildcards: expand(
-            rules.thumbnails.output, split=engine.used(PARAMS, wildcards.split)
+            "data/thumbnails/{split}.npy", split=engine.used(PARAMS, wildcards.split)
         ),
-        weights=expand(rules.weights.output, model=engine.fused_here(PARAMS)),
+        weights=expand(
+            "data/weights/{model}.safetensors", model=engine.fused_here(PARAMS)
+        ),
         embeddings=expand(
             "results/embeddings/{model}/{{split}}.npy", model=PARAMS.fused()
         ),
         checkpoints=expand(
-            rules.train.output.checkpoint, model=engine.fused_here(PARAMS)
+            "results/models/{model}/model.safetensors", model=engine.fused_here(PARAMS)
         ),
     output:
         "results/submission/{split}.provenance.json",
@@ -137,6 +146,7 @@ rule provenance:
         "logs/provenance/{split}.log",
     wildcard_constraints:
         split=engine.names(RANKED),
+    localrule: True
     conda:
         engine.ENVIRONMENT
     message:
