@@ -4,6 +4,7 @@ import contextlib
 import copy
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 
 from reid.core.cli import log
 from reid.core.processes import told_to_end
-from reid.core.progress import bar
+from reid.core.progress import bar, time_left
 from reid.models.checkpoint import set_arrays
 from reid.models.embedder import Embedder
 from reid.training import ranks
@@ -118,8 +119,9 @@ def _run(
     params = trainer.params
     total = params.epochs * sum(map(len, trainer.batches))
     first = ranks.rank() == 0
-    with bar(min(total, params.max_images or total), name, "image", progress and first) as done:
-        done.update(trainer.seen)
+    seeds = 1 + len(params.soup)
+    begun_at, started = (len(finished) + trainer.progress) / seeds, time.monotonic()
+    with bar(min(total, params.max_images or total), name, "image", progress and first, trainer.seen) as done:
         while trainer.progress < 1:
             while not trainer.epoch_is_over:
                 done.update(trainer.step())
@@ -132,14 +134,16 @@ def _run(
             epoch = trainer.end_epoch()
             shown = {"loss": f"{epoch.losses['loss']:.3f}", **{key: f"{v:.4f}" for key, v in epoch.valid.items()}}
             done.set_postfix(epoch=f"{trainer.epoch}/{params.epochs}", **shown)
+            left = time_left(begun_at, (len(finished) + trainer.progress) / seeds, time.monotonic() - started)
             log.info(
-                "epoch %d of %d: loss %.4f%s (%.0f images a second, %.1f %% of the time waiting for them)",
+                "epoch %d of %d: loss %.4f%s (%.0f images a second, %.1f %% of the time waiting for them)%s",
                 trainer.epoch,
                 params.epochs,
                 epoch.losses["loss"],
                 "".join(f", valid {key} {value:.4f}" for key, value in epoch.valid.items()),
                 epoch.images / epoch.seconds,
                 100 * epoch.waiting / epoch.seconds,
+                left and f", {left}",
             )
             report(epoch)
 
