@@ -2,7 +2,8 @@
 
 Profile: Provenance Run Crate 0.5 (https://w3id.org/ro/wfrun/provenance/0.5): the workflow, its steps, the program of
 each, and what each run of it took and made. Small texts lie in the crate; what is large or holds images of the data
-set, which must not be handed on, is named by its hashes alone. Everything comes from ``dvc.lock`` and the provenance of the submissions.
+set, which must not be handed on, is named by its hashes alone. Everything comes from ``dvc.lock`` and the provenance
+of the submissions.
 """
 
 import hashlib

@@ -82,7 +82,7 @@ def from_local(
     raise ReidError(
         f"{folder}: holds no {split} split; looked for {split}.zip, reid/{split}.zip, {split}/ and reid/{split}/; "
         f"of the four splits there {'is' if len(there) < 2 else 'are'} {', '.join(there) or 'none'}. Put it there, or "
-        "correct download.path in params.yaml"
+        "correct download.path in params.yaml. (Of a folder per identity scripts/own_dataset.py makes such zips.)"
     )
 
 

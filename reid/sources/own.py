@@ -1,0 +1,177 @@
+"""Crops of one's own as a data set: a folder per identity, PNG or JPEG, becomes zips in the layout of SoccerNet-ReID.
+
+What the layout asks for and folders do not say is made up: actions are groups of identities, and the first image of an
+identity is its query. Pixels are kept: a JPEG is decoded once, a PNG goes in as it is.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from reid.core.checksums import read_verified
+from reid.core.cli import log
+from reid.core.errors import ReidError, summarise
+from reid.core.files import regular
+from reid.core.progress import bar
+from reid.core.splits import LABELLED
+from reid.data.images import open_jpeg
+from reid.raw.archive import image_size, pack
+from reid.raw.filenames import Thumbnail, format_name
+from reid.raw.images import list_images
+from reid.raw.members import counted
+from reid.raw.png import essential
+from reid.raw.sizes import MOST_UNPACKED, check_image_size
+
+_EVERY = 5  # of so many identities one goes to valid, where folders do not say
+_CLASS, _NO_JERSEY = "Player_team_unknown_1", "None"
+WANTED = (
+    "wanted is FOLDER/IDENTITY/IMAGE.jpg (or .png), or FOLDER/train/IDENTITY/..., FOLDER/valid/..., FOLDER/test/... "
+    "where you split yourself"
+)
+
+Identities = dict[str, list[str]]  # name to names of images, both sorted
+
+
+class Planned(NamedTuple):
+    """An image and its place in a split."""
+
+    name: str  # relative to the folder
+    role: str
+    bbox_idx: int
+    action_idx: int
+    person_uid: int
+    frame_idx: int
+
+
+def own_dataset(
+    folder: Path | str, out: Path | str, per_action: int = 10, progress: bool = True
+) -> dict[str, tuple[int, int, int]]:
+    """Make a zip of each split, for ``download.source: local``.
+
+    Args:
+        folder: holds a folder per identity, or train, valid and test with a folder per identity each. In the first
+            case every fifth identity, by name, goes to valid, and the others to train.
+        out: the folder for ``{split}.zip``.
+        per_action: identities that are compared with each other.
+        progress: show a bar.
+
+    Returns:
+        dict: split to its numbers of images, identities and actions
+
+    Raises:
+        ReidError: the folder is laid out in another way, images cannot be used (all are named), or a split that is
+            scored has no identity with two images.
+    """
+    splits = _splits(Path(folder))
+    plans = {split: plan(identities, split, per_action) for split, identities in splits.items()}
+    problems: list[str] = []
+    total = sum(map(len, plans.values()))
+    with bar(2 * total, "pack", "image", progress) as done:
+        for planned in plans.values():  # all are looked at before anything is written
+            for image in planned:
+                try:
+                    as_png(Path(folder) / image.name)
+                except ValueError as error:
+                    problems.append(f"{Path(folder) / image.name}: {error}")
+                done.update()
+        if problems:
+            raise ReidError(summarise(problems, "images that cannot be used", len(problems)))
+        for split, planned in plans.items():
+
+            def members(split: str = split, planned: list[Planned] = planned) -> Iterator[tuple[str, bytes]]:
+                for image in planned:
+                    content, size = as_png(Path(folder) / image.name)
+                    yield _member(image, split, size), content
+                    done.update()
+
+            pack(Path(out) / f"{split}.zip", members())
+    return {
+        split: (len(planned), len(splits[split]), len({image.action_idx for image in planned}))
+        for split, planned in plans.items()
+    }
+
+
+def _splits(folder: Path) -> dict[str, Identities]:
+    """Identities of each split, by the layout of the folder."""
+    found = list_images(folder)
+    if found.passed_over:
+        log.info("%s: passed over what is no image by its name: %s", folder, counted(found.passed_over))
+    parts = [name.split("/") for name in found.names]
+    given = {first for first, *rest in parts if rest} <= set(LABELLED)
+    depth = 3 if given else 2
+    wrong = [name for name, part in zip(found.names, parts, strict=True) if len(part) != depth]
+    if wrong or not parts:
+        first = f", and {wrong[0]} is none of that" if wrong else ", and there is no image"
+        raise ReidError(f"{folder}: {WANTED}{first}")
+    splits: dict[str, Identities] = {}
+    if given:
+        for name, (split, identity, _) in zip(found.names, parts, strict=True):
+            splits.setdefault(split, {}).setdefault(identity, []).append(name)
+        return splits
+    identities: Identities = {}
+    for name, (identity, _) in zip(found.names, parts, strict=True):
+        identities.setdefault(identity, []).append(name)
+    for number, (identity, names) in enumerate(identities.items()):
+        split = "valid" if number % _EVERY == _EVERY - 1 else "train"
+        splits.setdefault(split, {})[identity] = names
+    return splits
+
+
+def plan(identities: Identities, split: str, per_action: int) -> list[Planned]:
+    """Deal identities to actions, and images to roles.
+
+    Identities with two or more images come in groups of ``per_action``; those with one are dealt to the groups in
+    turns, and are no query.
+
+    Raises:
+        ReidError: no identity has two images.
+    """
+    several = [name for name, images in identities.items() if len(images) > 1]
+    if not several:
+        raise ReidError(f"{split}: no identity has two images, so that there is nothing to find; {WANTED}")
+    action = {name: number // per_action for number, name in enumerate(several)}
+    single = [name for name in identities if name not in action]
+    action |= {name: number % (action[several[-1]] + 1) for number, name in enumerate(single)}
+    result: list[Planned] = []
+    boxes = {"train": 0, "query": 0, "gallery": 0}
+    for person, name in enumerate(identities):
+        images = identities[name]
+        for number, image in enumerate(images):
+            role = "query" if number == 0 and len(images) > 1 else "gallery"
+            role = "train" if split == "train" else role
+            result.append(Planned(image, role, boxes[role], action[name], person, number))
+            boxes[role] += 1
+    return result
+
+
+def _member(image: Planned, split: str, size: tuple[int, int]) -> str:
+    uai = f"{image.action_idx:03}r{image.frame_idx:03}_{image.person_uid:012}"
+    numbers = image.bbox_idx, image.action_idx, image.person_uid, image.frame_idx
+    name = format_name(Thumbnail(*numbers, _CLASS, _NO_JERSEY, uai, *size))
+    role = "" if split == "train" else f"{image.role}/"
+    return f"{split}/{role}own/own/own/{image.action_idx}/{name}"
+
+
+def as_png(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """A PNG or JPEG as PNG.
+
+    Returns:
+        (bytes, (int, int)): the PNG; its height and width
+
+    Raises:
+        ValueError: it is neither, or cannot be used.
+    """
+    try:
+        content = read_verified(regular(path), MOST_UNPACKED)
+    except (OSError, ReidError) as error:
+        raise ValueError(f"cannot be read ({error})") from error
+    if not content.startswith(b"\xff\xd8\xff"):
+        size = image_size(content)
+        check_image_size(*size, len(content))
+        essential(content)  # it is whole
+        return content, size
+    image = open_jpeg(content)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue(), (image.height, image.width)

@@ -1,0 +1,115 @@
+"""A folder per identity becomes splits that the index takes, with the pixels that the images have."""
+
+import io
+import zipfile
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from builders.split import png
+from reid.core.errors import ReidError
+from reid.raw.filenames import parse_name
+from reid.sources.checks import check_zip
+from reid.sources.own import own_dataset
+
+
+def jpeg(height, width, seed):
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def put(folder, name, content):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def crops(folder, counts, below=""):
+    """So many images of each identity, alternately JPEG and PNG."""
+    for number, count in enumerate(counts):
+        for i in range(count):
+            make, ending = ((jpeg, "jpg"), (png, "png"))[i % 2]
+            put(folder, f"{below}person {number:02}/{i}.{ending}", make(20 + i, 10 + number, 100 * number + i))
+
+
+def boxes(path):
+    """Of each image in a zip: role, what its name says, its pixels."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            pixels = np.array(Image.open(io.BytesIO(archive.read(name))))
+            yield name.split("/")[1], parse_name(name.rsplit("/", 1)[1]), pixels
+
+
+def run(tmp_path, **more):
+    return own_dataset(tmp_path / "in", tmp_path / "out", progress=False, **more)
+
+
+def test_every_fifth_identity_is_for_validation_and_pixels_are_kept(tmp_path):
+    crops(tmp_path / "in", [3] * 10)
+    made = run(tmp_path, per_action=4)
+    assert made == {"train": (24, 8, 2), "valid": (6, 2, 1)}
+    for split, (images, *_) in made.items():
+        assert check_zip(tmp_path / f"out/{split}.zip", split, progress=False)["images"] == images
+    found = list(boxes(tmp_path / "out/valid.zip"))
+    originals = {
+        (int(path.parent.name[-2:]), int(path.stem)): np.array(Image.open(path))
+        for path in (tmp_path / "in").rglob("*/*.*")
+    }
+    for role, box, pixels in found:
+        person = (4, 9)[box.person_uid]
+        assert role == ("query" if box.frame_idx == 0 else "gallery")
+        assert pixels.shape == (box.height, box.width, 3) == (20 + box.frame_idx, 10 + person, 3)
+        np.testing.assert_array_equal(pixels, originals[person, box.frame_idx])
+
+
+def test_given_splits_and_identities_of_one_image_that_are_no_query(tmp_path):
+    crops(tmp_path / "in", [2, 2, 2, 2], "train/")
+    crops(tmp_path / "in", [2, 1, 3, 2, 1, 1], "test/")
+    assert run(tmp_path, per_action=2) == {"train": (8, 4, 2), "test": (10, 6, 2)}
+    galleries, queries = defaultdict(set), {}
+    for role, box, _ in boxes(tmp_path / "out/test.zip"):
+        if role == "query":
+            queries[box.person_uid] = box.action_idx
+        else:
+            galleries[box.action_idx].add(box.person_uid)
+    assert sorted(queries) == [0, 2, 3]
+    for person, action in queries.items():  # each has a true match in its own action, and others beside it
+        assert person in galleries[action]
+        assert len(galleries[action]) > 1
+    assert set.union(*galleries.values()) == set(range(6))
+
+
+def test_the_same_folder_gives_the_same_bytes(tmp_path):
+    crops(tmp_path / "in", [2] * 6)
+    run(tmp_path)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    run(tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "train/x/y/a.jpg", "train/a.jpg", "x/y/z/a.jpg"])
+def test_another_layout_is_refused_with_the_one_that_is_wanted(name, tmp_path):
+    put(tmp_path / "in", name, jpeg(20, 10, 1))
+    with pytest.raises(ReidError, match=rf"wanted is FOLDER/IDENTITY/IMAGE\.jpg.*, and {name} is none of that"):
+        run(tmp_path)
+
+
+def test_broken_images_are_named_together_and_nothing_is_written(tmp_path):
+    crops(tmp_path / "in", [2] * 6)
+    put(tmp_path / "in", "person 00/9.jpg", b"\xff\xd8\xff half")
+    put(tmp_path / "in", "person 01/9.png", png(20, 10, 1)[:-30])
+    with pytest.raises(ReidError, match=r"(?s)2 problems.*00/9\.jpg: it does not decode.*01/9\.png: it is cut short"):
+        run(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_without_pairs_and_an_empty_folder_are_refused(tmp_path):
+    crops(tmp_path / "in", [2, 2, 2, 2, 1])
+    with pytest.raises(ReidError, match="^valid: no identity has two images"):
+        run(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ReidError, match="and there is no image"):
+        own_dataset(tmp_path / "empty", tmp_path / "out")
