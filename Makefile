@@ -5,7 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt verify fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements
+.PHONY: submission test lint record adopt verify cards crate fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
@@ -32,6 +32,14 @@ adopt: .venv/ready
 verify: .venv/ready
 	$(ACTIVE) python -m reid.lineage.verify
 
+# The model card of each trained model: results/cards/{model}.md.
+cards: .venv/ready
+	$(ACTIVE) python scripts/model_card.py
+
+# A Workflow Run RO-Crate of the run that dvc.lock records: results/crate.zip. Needs envs/export.txt.
+crate: .venv/ready
+	$(ACTIVE) python scripts/crate.py
+
 # Hostile inputs of every kind for an hour (a part of them is in `make test`); MINUTES=5 for less.
 MINUTES ?= 60
 fuzz: .venv/ready
@@ -41,7 +49,8 @@ fuzz: .venv/ready
 # Kills, full disks, missing rights, two at once, flipped bytes, clocks, signals: about half an hour.
 faults: .venv/ready
 	$(ACTIVE) FAULTS=all pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/engines tests/training/test_resume.py \
-	  tests/training/test_told_to_end.py tests/training/test_ranks.py tests/training/test_gradients.py
+	  tests/training/test_told_to_end.py tests/training/test_ranks.py tests/training/test_gradients.py \
+	  tests/models/test_export.py
 
 # Choose the section `distances` of params.yaml by the mAP of valid.
 tune: .venv/ready

@@ -34,7 +34,7 @@ def main(args):
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("--checkpoint", required=True, type=Path, help="results/models/{model}/model.safetensors")
-    parser.add_argument("--onnx", type=Path, help="the ONNX model to make; needs envs/export.in")
+    parser.add_argument("--onnx", type=Path, help="the ONNX model to make; needs envs/export.txt")
     parser.add_argument("--pt2", type=Path, help="the program for torch.export.load to make")
     parser.add_argument("--thumbnails", type=Path, help="store to compare on, whose size the model then takes")
     parser.add_argument("--count", type=cli.whole(1, 4096), default=64, help="thumbnails to compare on")

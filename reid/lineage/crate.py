@@ -77,8 +77,7 @@ class _Maker:
             from rocrate.rocrate import ROCrate
         except ImportError as error:
             raise ReidError(
-                "a crate needs the package rocrate; install it: "
-                ".venv/bin/uv pip install --python .venv/bin/python -r envs/export.in"
+                "a crate needs the package rocrate; install it: pip install --require-hashes -r envs/export.txt"
             ) from error
         self.folder, self.files, self.named = folder, dict[str, bytes](), 0
         self.stages = [stage for stage in read_lock(folder / "dvc.lock") if stage.rule != "inputs"]

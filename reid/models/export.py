@@ -26,7 +26,7 @@ from reid.models.embedder import Embedder
 
 TOLERANCE = 1e-4
 _EXTRA = ("onnx", "onnxscript", "onnxruntime")
-_INSTALL = ".venv/bin/uv pip install --python .venv/bin/python -r envs/export.in"
+_INSTALL = "pip install --require-hashes -r envs/export.txt"
 _LARGEST = 2_000_000_000  # bytes of an ONNX file, by protobuf
 
 Function = Callable[[np.ndarray], np.ndarray]

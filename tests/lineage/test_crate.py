@@ -14,7 +14,7 @@ import yaml
 from reid.core.errors import ReidError
 from reid.lineage.lock import read_lock
 
-pytest.importorskip("rocrate", reason="needs envs/export.in")
+pytest.importorskip("rocrate", reason="needs envs/export.txt")
 from reid.lineage import crate as module
 from reid.lineage.crate import write_crate
 

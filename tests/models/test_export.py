@@ -21,7 +21,7 @@ from reid.params.ranking import Embed
 pytestmark = pytest.mark.usefixtures("torch_as_it_was", "cpu", "one_thread")
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
-    reason="needs envs/export.in",
+    reason="needs envs/export.txt",
 )
 SIZE = 32, 16
 
@@ -110,5 +110,5 @@ def test_a_network_that_cannot_be_exported_is_named(tmp_path, monkeypatch):
 
 def test_missing_requirements_are_named_with_the_command_that_installs_them(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnxs") else name)
-    with pytest.raises(ReidError, match=r"ONNX needs onnxscript, which .*install.* -r envs/export\.in$"):
+    with pytest.raises(ReidError, match=r"ONNX needs onnxscript, which .*install.* -r envs/export\.txt$"):
         require_extra()
