@@ -5,7 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt verify cards crate fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements
+.PHONY: submission test lint record adopt verify cards crate fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements platforms
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
@@ -49,7 +49,7 @@ fuzz: .venv/ready
 # Kills, full disks, missing rights, two at once, flipped bytes, clocks, signals: about half an hour.
 faults: .venv/ready
 	$(ACTIVE) FAULTS=all pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/engines tests/training/test_resume.py \
-	  tests/training/test_told_to_end.py tests/training/test_ranks.py tests/training/test_gradients.py \
+	  tests/training/test_told_to_end.py tests/training/test_ranks.py tests/training/test_gradients.py tests/test_readme_runs.py \
 	  tests/models/test_export.py
 
 # Choose the section `distances` of params.yaml by the mAP of valid.
@@ -86,11 +86,18 @@ pictures: submission
 graph: .venv/ready
 	$(ACTIVE) python -m reid.engines.graph
 
-# After a change of envs/*.in; pins that still fit stay, UPGRADE=--upgrade takes the newest.
+# After a change of envs/*.in; pins that still fit stay, UPGRADE=--upgrade takes the newest. One file for all platforms,
+# and one for each extra, which moves no pin of the first: all are resolved together before.
+EXTRAS = $(basename $(notdir $(filter-out %/requirements.in %/bootstrap.in,$(wildcard envs/*.in))))
 requirements: .venv/ready
-	$(ACTIVE) cd envs && compile="uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
+	$(ACTIVE) cd envs && compile="uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	  --python-version 3.11 $(UPGRADE)" && \
-	  $$compile requirements.in -o requirements.txt && $$compile -c requirements.txt bootstrap.in -o bootstrap.txt
+	  $$compile requirements.in $(EXTRAS:=.in) -o requirements.txt && $$compile requirements.in -o requirements.txt && \
+	  for name in bootstrap $(EXTRAS); do $$compile -c requirements.txt $$name.in -o $$name.txt || exit; done
+
+# Whether every pin has a file for Linux (x86-64, arm64) and macOS (arm64), Python 3.11 to 3.13; installs nothing.
+platforms: .venv/ready
+	$(ACTIVE) python envs/platforms.py
 
 .venv/ready: envs/bootstrap.txt envs/requirements.txt pyproject.toml
 	$(PYTHON) -m venv --clear .venv

@@ -76,7 +76,7 @@ class TensorBoard:
 
     def end(self, metrics: dict[str, float], status: str) -> None:
         if metrics:
-            self.writer.add_hparams(self.params, {f"final/{k}": v for k, v in metrics.items()}, run_name=".")
+            self.writer.add_hparams(self.params, {f"summary/{k}": v for k, v in metrics.items()}, run_name=".")
         self.writer.close()
 
 
@@ -115,7 +115,7 @@ class MLflow:
         self.client.log_batch(self.run_id, [Metric(name, value, now, step) for name, value in values.items()])
 
     def end(self, metrics: dict[str, float], status: str) -> None:
-        self.add(0, {f"final/{name}": value for name, value in metrics.items()})
+        self.add(0, {f"summary/{name}": value for name, value in metrics.items()})
         self.client.set_terminated(self.run_id, status.upper())
 
 
@@ -145,7 +145,7 @@ class WandB:
         self.run.log(values, step=step)
 
     def end(self, metrics: dict[str, float], status: str) -> None:
-        self.run.summary.update({f"final/{name}": value for name, value in metrics.items()})
+        self.run.summary.update({f"summary/{name}": value for name, value in metrics.items()})
         self.run.finish(exit_code=0 if status == "finished" else 1)
 
 

@@ -152,4 +152,4 @@ def test_tensorboard_has_the_curves_while_the_training_goes_on_and_once_after_it
         if ends:
             tracking.finish({"valid_mAP": 0.5})
             tracking.__exit__(None, None, None)
-    assert ("final/valid_mAP", 0) in points(tmp_path / "tracking/tensorboard")
+    assert ("summary/valid_mAP", 0) in points(tmp_path / "tracking/tensorboard")
