@@ -6,7 +6,6 @@ It is made of the files of a finished run: checkpoint, summary, metrics, receipt
 from pathlib import Path
 
 from reid.core import cli
-from reid.core.cli import log
 from reid.core.files import replacing
 from reid.lineage.model_card import model_card
 from reid.params.reading import read_params
@@ -17,7 +16,6 @@ def main(args):
         text, path = model_card(model, args.params, args.data, args.results), args.out / f"{model}.md"
         with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
-        log.info("%s", path)
 
 
 if __name__ == "__main__":

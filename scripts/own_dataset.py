@@ -1,7 +1,8 @@
-"""Make a data set of crops of one's own: a folder per identity, PNG or JPEG, becomes {split}.zip.
+"""Make a data set of crops of one's own, PNG or JPEG: zips in the layout of SoccerNet-ReID.
 
 Wanted is FOLDER/IDENTITY/IMAGE.jpg, of which every fifth identity goes to valid, or FOLDER/train/IDENTITY/IMAGE.jpg
-and the same under valid and test. Then set download.source: local and download.path in params.yaml.
+and the same under valid and test, or the folders and names of SoccerNet-ReID (FOLDER/valid/query/...), where JPEGs
+become PNGs. Then set download.source: local and download.path in params.yaml.
 """
 
 from pathlib import Path

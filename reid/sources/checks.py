@@ -110,7 +110,9 @@ def count_images(paths: list[str], split: str, label: Path | str) -> Found:
     for line in found.aside:
         log.warning("%s: %s", label, line)
     if found.lost:
-        raise ReidError(summarise(found.lost, f"{label}: holds what looks like a thumbnail and cannot be used"))
+        advice = "\nOf JPEGs in a folder scripts/own_dataset.py makes zips." if ".jp" in " ".join(found.lost) else ""
+        what = f"{label}: holds what looks like a thumbnail and cannot be used"
+        raise ReidError(summarise(found.lost, what) + advice)
     counts = dict.fromkeys(split_roles(split), 0)
     misplaced = []
     for name in (paths[i] for i in found.images):

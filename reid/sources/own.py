@@ -1,12 +1,14 @@
-"""Crops of one's own as a data set: a folder per identity, PNG or JPEG, becomes zips in the layout of SoccerNet-ReID.
+"""Crops of one's own as a data set: PNGs and JPEGs become zips in the layout of SoccerNet-ReID.
 
-What the layout asks for and folders do not say is made up: actions are groups of identities, and the first image of an
-identity is its query. Pixels are kept: a JPEG is decoded once, a PNG goes in as it is.
+They lie in a folder per identity; what the layout asks for beside that is made up: actions are groups of identities,
+and the first image of an identity is its query. Or they have SoccerNet-ReID's folders and names, and keep them but for
+the ending. Pixels are kept: a JPEG is decoded once, a PNG goes in as it is.
 """
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from reid.core.checksums import read_verified
@@ -14,10 +16,10 @@ from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
 from reid.core.files import regular
 from reid.core.progress import bar
-from reid.core.splits import LABELLED
+from reid.core.splits import LABELLED, SPLITS
 from reid.data.images import open_jpeg
 from reid.raw.archive import image_size, pack
-from reid.raw.filenames import Thumbnail, format_name
+from reid.raw.filenames import Thumbnail, format_name, parse_name
 from reid.raw.images import list_images
 from reid.raw.members import counted
 from reid.raw.png import essential
@@ -27,10 +29,25 @@ _EVERY = 5  # of so many identities one goes to valid, where folders do not say
 _CLASS, _NO_JERSEY = "Player_team_unknown_1", "None"
 WANTED = (
     "wanted is FOLDER/IDENTITY/IMAGE.jpg (or .png), or FOLDER/train/IDENTITY/..., FOLDER/valid/..., FOLDER/test/... "
-    "where you split yourself"
+    "where you split yourself, or FOLDER/SPLIT/ with the folders and names of SoccerNet-ReID"
 )
 
 Identities = dict[str, list[str]]  # name to names of images, both sorted
+
+
+class Entry(NamedTuple):
+    """An image, and its name in the zip by its (height, width); a ValueError says that this size cannot be."""
+
+    name: str  # relative to the folder
+    member: Callable[[tuple[int, int]], str]
+
+
+class Split(NamedTuple):
+    """What a zip is to hold, and how many identities and actions there are."""
+
+    entries: list[Entry]
+    identities: int
+    actions: int
 
 
 class Planned(NamedTuple):
@@ -63,58 +80,96 @@ def own_dataset(
         ReidError: the folder is laid out in another way, images cannot be used (all are named), or a split that is
             scored has no identity with two images.
     """
-    splits = _splits(Path(folder))
-    plans = {split: plan(identities, split, per_action) for split, identities in splits.items()}
+    splits = _splits(Path(folder), per_action)
     problems: list[str] = []
-    total = sum(map(len, plans.values()))
+    total = sum(len(split.entries) for split in splits.values())
     with bar(2 * total, "pack", "image", progress) as done:
-        for planned in plans.values():  # all are looked at before anything is written
-            for image in planned:
+
+        def members(split: Split) -> Iterator[tuple[str, bytes]]:
+            for entry in split.entries:
+                content, size = as_png(Path(folder) / entry.name)
+                yield entry.member(size), content
+                done.update()
+
+        for split in splits.values():  # all are looked at before anything is written
+            for entry in split.entries:
                 try:
-                    as_png(Path(folder) / image.name)
+                    entry.member(as_png(Path(folder) / entry.name)[1])
                 except ValueError as error:
-                    problems.append(f"{Path(folder) / image.name}: {error}")
+                    problems.append(f"{Path(folder) / entry.name}: {error}")
                 done.update()
         if problems:
             raise ReidError(summarise(problems, "images that cannot be used", len(problems)))
-        for split, planned in plans.items():
-
-            def members(split: str = split, planned: list[Planned] = planned) -> Iterator[tuple[str, bytes]]:
-                for image in planned:
-                    content, size = as_png(Path(folder) / image.name)
-                    yield _member(image, split, size), content
-                    done.update()
-
-            pack(Path(out) / f"{split}.zip", members())
-    return {
-        split: (len(planned), len(splits[split]), len({image.action_idx for image in planned}))
-        for split, planned in plans.items()
-    }
+        for name, split in splits.items():
+            pack(Path(out) / f"{name}.zip", members(split))
+    return {name: (len(split.entries), split.identities, split.actions) for name, split in splits.items()}
 
 
-def _splits(folder: Path) -> dict[str, Identities]:
-    """Identities of each split, by the layout of the folder."""
+def _splits(folder: Path, per_action: int) -> dict[str, Split]:
+    """What each split is to hold, by the layout of the folder."""
     found = list_images(folder)
     if found.passed_over:
         log.info("%s: passed over what is no image by its name: %s", folder, counted(found.passed_over))
-    parts = [name.split("/") for name in found.names]
+    if named := _as_named(found.names):
+        return named
+    result = {}
+    for split, identities in _by_identity(folder, found.names).items():
+        planned = plan(identities, split, per_action)
+        entries = [Entry(image.name, partial(_member, image, split)) for image in planned]
+        result[split] = Split(entries, len(identities), len({image.action_idx for image in planned}))
+    return result
+
+
+def _as_named(names: list[str]) -> dict[str, Split]:
+    """Splits of images that have SoccerNet-ReID's names; none if one has another."""
+    boxes: dict[str, list[tuple[str, Thumbnail]]] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        try:
+            thumbnail = parse_name(f"{path.stem}.png")
+        except ValueError:
+            return {}
+        if path.parts[0] not in SPLITS:
+            return {}
+        boxes.setdefault(path.parts[0], []).append((name, thumbnail))
+    return {
+        split: Split(
+            [Entry(name, partial(_kept, name, thumbnail)) for name, thumbnail in of_split],
+            len({thumbnail.person_uid for _, thumbnail in of_split} - {None}),
+            len({thumbnail.action_idx for _, thumbnail in of_split}),
+        )
+        for split, of_split in boxes.items()
+    }
+
+
+def _kept(name: str, thumbnail: Thumbnail, size: tuple[int, int]) -> str:
+    """The name of an image that has SoccerNet-ReID's, with another ending."""
+    said = thumbnail.height, thumbnail.width
+    if size != said:
+        raise ValueError(f"it is {size[0]}x{size[1]}, but its name says {said[0]}x{said[1]} (height x width)")
+    return str(PurePosixPath(name).with_suffix(".png"))
+
+
+def _by_identity(folder: Path, names: list[str]) -> dict[str, Identities]:
+    """Identities of each split."""
+    parts = [name.split("/") for name in names]
     given = {first for first, *rest in parts if rest} <= set(LABELLED)
     depth = 3 if given else 2
-    wrong = [name for name, part in zip(found.names, parts, strict=True) if len(part) != depth]
+    wrong = [name for name, part in zip(names, parts, strict=True) if len(part) != depth]
     if wrong or not parts:
         first = f", and {wrong[0]} is none of that" if wrong else ", and there is no image"
         raise ReidError(f"{folder}: {WANTED}{first}")
     splits: dict[str, Identities] = {}
     if given:
-        for name, (split, identity, _) in zip(found.names, parts, strict=True):
+        for name, (split, identity, _) in zip(names, parts, strict=True):
             splits.setdefault(split, {}).setdefault(identity, []).append(name)
         return splits
     identities: Identities = {}
-    for name, (identity, _) in zip(found.names, parts, strict=True):
+    for name, (identity, _) in zip(names, parts, strict=True):
         identities.setdefault(identity, []).append(name)
-    for number, (identity, names) in enumerate(identities.items()):
+    for number, (identity, images) in enumerate(identities.items()):
         split = "valid" if number % _EVERY == _EVERY - 1 else "train"
-        splits.setdefault(split, {})[identity] = names
+        splits.setdefault(split, {})[identity] = images
     return splits
 
 

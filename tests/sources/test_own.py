@@ -90,6 +90,21 @@ def test_the_same_folder_gives_the_same_bytes(tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
 
 
+def test_jpegs_with_the_names_of_the_real_data_keep_them(tmp_path):
+    rows = {
+        f"valid/{role}/a/b/c/7/{i}-7-3-0-Main_referee-None-x-20x10": i for role in ("query", "gallery") for i in (0,)
+    }
+    for name, seed in rows.items():
+        put(tmp_path / "in", f"{name}.jpg", jpeg(20, 10, seed))
+    put(tmp_path / "in", "valid/bbox_info.json", b"{}")
+    assert run(tmp_path) == {"valid": (2, 1, 1)}
+    with zipfile.ZipFile(tmp_path / "out/valid.zip") as archive:
+        assert sorted(archive.namelist()) == sorted(f"{name}.png" for name in rows)
+    put(tmp_path / "in", "valid/query/a/b/c/7/9-7-3-0-Main_referee-None-x-20x11.jpg", jpeg(20, 10, 1))
+    with pytest.raises(ReidError, match=r"20x11\.jpg: it is 20x10, but its name says 20x11"):
+        run(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "train/x/y/a.jpg", "train/a.jpg", "x/y/z/a.jpg"])
 def test_another_layout_is_refused_with_the_one_that_is_wanted(name, tmp_path):
     put(tmp_path / "in", name, jpeg(20, 10, 1))
