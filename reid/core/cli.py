@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from reid.core import file_type
+from reid.core import file_type, files
 from reid.core.errors import ReidError
 from reid.core.forms import Number
 from reid.core.processes import end_with_engine
@@ -97,7 +97,10 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
                 raise ReidError(f"{args.log}: is {file_type.describe(args.log)}, not a file")
             mode = "a" if "WORLD_SIZE" in os.environ else "w"  # their parent has begun it
             log.addHandler(_File(args.log, mode=mode, encoding="utf-8", errors="backslashreplace"))
+        files.WRITTEN.clear()
         main(args)
+        if told := files.tell_written():
+            log.info("wrote %s", told)
         if sys.stdout:
             sys.stdout.flush()
     except ReidError as error:

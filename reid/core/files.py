@@ -22,6 +22,7 @@ from reid.core.checksums import Sums, read_verified, sum_file, sums_path, write_
 from reid.core.errors import ReidError
 from reid.core.forms import short
 
+WRITTEN: list[Path] = []  # by this process, in order, for the program to tell
 _CSV, _JSON = 1 << 24, 1 << 26  # bytes that a file may have: far beyond what the true size needs
 
 
@@ -57,6 +58,7 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         write_sums(path, sums() if sums else sum_file(partial), partial)
+        WRITTEN.append(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -70,6 +72,16 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
                 reason = os.strerror(error.errno) if error.errno else str(error)
                 raise ReidError(f"{path}: cannot be written ({reason})") from error
         raise
+
+
+def tell_written() -> str:
+    """What this process wrote and is still there, in the order of writing: many files of a folder by their number."""
+    paths = [path for path in dict.fromkeys(WRITTEN) if path.exists()]
+    counts = Counter(path.parent for path in paths)
+    told = [
+        f"{path.parent}/ ({counts[path.parent]} files)" if counts[path.parent] > 4 else str(path) for path in paths
+    ]
+    return ", ".join(dict.fromkeys(told))
 
 
 def write_json(path: Path | str, content: Any) -> None:

@@ -32,6 +32,20 @@ def test_program_that_ends_well(tmp_path, start_program):
     assert log.read_text(encoding="utf-8") == err
 
 
+def test_a_program_says_what_it_wrote_and_counts_many(tmp_path, start_program):
+    body = """
+    from pathlib import Path
+    from reid.core.files import write_json
+    for number in range(6):
+        write_json(Path("many", f"{number}.json"), number)
+    write_json(Path("gone.json"), 1)
+    Path("gone.json").unlink()
+    for _ in range(2):
+        write_json(Path("one.json"), 1)"""
+    code, out, err = run(start_program, f"import os; os.chdir({str(tmp_path)!r}){body}")
+    assert (code, out, err) == (0, "", "it begins\nwrote many/ (6 files), one.json\n")
+
+
 def test_users_error_has_no_traceback(tmp_path, start_program):
     log = tmp_path / "a.log"
     log.write_text("of another run")
