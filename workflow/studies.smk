@@ -8,7 +8,7 @@ OUTPUTS  data/studies/{source}/raw/, index/           zips of other sources, and
 A job bears the name of the parameters that decide about it (reid.studies.rows), so each is made once.
 """
 
-from reid.core.splits import SCORED, SPLITS
+from reid.core.splits import SPLITS
 from reid.engines import outside, studies
 from reid.engines import workflow as engine
 from reid.page.parts import NAMES
@@ -61,7 +61,7 @@ rule study:
         expand(
             f"{FOLDER}/scores/{{score}}/{{split}}/queries.parquet",
             score=JOBS["scores"],
-            split=SCORED,
+            split=JOBS["scored"],
         ),
         expand(f"{FOLDER}/browse/{{score}}/valid.html", score=JOBS["galleries"]),
 

@@ -20,7 +20,6 @@ from reid.core.cli import log
 from reid.core.errors import ReidError
 from reid.core.files import read_json
 from reid.core.processes import told_to_end
-from reid.core.splits import SCORED
 from reid.engines import ending, profiles
 from reid.engines.workflow import one_error, prepare, take
 from reid.models import slots
@@ -69,13 +68,14 @@ class Results:
 
     Args:
         folder: of the study's results.
+        splits: that rows are scored on.
 
     Attributes:
         problems: name of a score to what kept it from being made.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, splits: Sequence[str]) -> None:
+        self.folder, self.splits = folder, splits
         self.problems: dict[str, str] = {}
         self._read: dict[tuple[str, ...], Scores] = {}
 
@@ -118,11 +118,11 @@ class Results:
         names, logs = row.jobs(seed), self.folder / "logs"
         yield logs / "weights" / f"{names.weights}.log", self.folder / "weights" / f"{names.weights}.safetensors"
         yield logs / "train" / f"{names.training}.log", training_path(self.folder, row, seed, "model.safetensors")
-        for split in SCORED:
+        for split in self.splits:
             embeddings = Path(names.embedding, split)
             yield logs / "embed" / f"{embeddings}.log", self.folder / "embeddings" / f"{embeddings}.npy"
         for kind, made in (("distances", "distances.parquet"), ("evaluate", "queries.parquet")):
-            for split in SCORED:
+            for split in self.splits:
                 log = logs / kind / names.score / f"{split}.log"
                 yield log, score_path(self.folder, row, seed, split, made)
 
@@ -157,7 +157,7 @@ def run(study: Study, path: Path, folder: Path, cores: str, gpus: int) -> tuple[
         ReidError: Snakemake ended before its time, or what rows are compared with could not be scored.
         KeyboardInterrupt: it was told to end.
     """
-    results, base, ran, made = Results(folder), read_base(study, path), set[str](), set[str]()
+    results, base, ran, made = Results(folder, study.splits), read_base(study, path), set[str](), set[str]()
     os.environ[slots.JOBS_PER_GPU] = str(study.gpu_jobs)
     project = read_params() if Path("params.yaml").exists() else None
     while True:
@@ -169,11 +169,12 @@ def run(study: Study, path: Path, folder: Path, cores: str, gpus: int) -> tuple[
         planned = write_jobs(folder, plan, project, gpus > 0, galleries, results.problems)
         since = time.time()
         options = ["--cores", cores, "--resources", f"gpu={max(1, gpus * study.gpu_jobs)}"]
-        ended = _make_data(_data(planned) - made, options) == 0 and _make_rows(folder, plan, options) == 0
+        data = _data(planned, study.splits)
+        ended = _make_data(data - made, options) == 0 and _make_rows(folder, plan, options) == 0
         if not results.look(plan, since) or (not ended and not results.problems):
             raise ReidError("Snakemake ended before its time; see above. The same command goes on from here")
         ran |= wanted
-        made |= _data(planned)
+        made |= data
     last = plan.axes[-1]
     if last.kept is None:
         problem = results.problem(last.reference, last.seeds)
@@ -191,9 +192,9 @@ def _galleries(plan: Plan) -> list[str]:
     return list(rows)
 
 
-def _data(planned: dict[str, Any]) -> set[str]:
+def _data(planned: dict[str, Any], scored: Sequence[str]) -> set[str]:
     """What rows take of the pipeline's own data."""
-    targets, splits = set(), ("train", *SCORED)
+    targets, splits = set(), ("train", *scored)
     for data in planned.get("data", {}).values():
         if data["source"] == "data":
             targets |= {f"data/index/{split}.parquet" for split in splits}

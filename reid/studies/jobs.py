@@ -44,7 +44,8 @@ def write_jobs(
     Returns:
         dict: each kind of job to its names, with what they need
     """
-    jobs: dict[str, Any] = {"folder": str(folder), "on_gpu": on_gpu, "galleries": list(galleries)}
+    scored = list(plan.study.splits)
+    jobs: dict[str, Any] = {"folder": str(folder), "on_gpu": on_gpu, "galleries": list(galleries), "scored": scored}
     for row, seed in plan.runs():
         if row.jobs(seed).score in without:
             continue

@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reid.core.files import replacing
-from reid.core.splits import SCORED
 from reid.studies import table
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -41,11 +40,11 @@ class Scale:
         return round(100 * (value - self.low) / (self.high - self.low), 3)
 
 
-def _rows_chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """mAP of valid and test of each row with intervals and seeds, and the changes; all in points."""
+def _rows_chart(rows: list[dict[str, Any]], splits: Sequence[str]) -> dict[str, Any]:
+    """mAP on each split of each row with intervals and seeds, and the changes; all in points."""
     live = [row for row in rows if not row["problem"]]
-    scores = [100 * v for row in live for s in SCORED for v in [*row[s]["seeds"], *(row[s]["interval"] or [])]]
-    spans = [row["change"][s]["mAP"] for row in live if row["change"] for s in SCORED]
+    scores = [100 * v for row in live for s in splits for v in [*row[s]["seeds"], *(row[s]["interval"] or [])]]
+    spans = [row["change"][s]["mAP"] for row in live if row["change"] for s in splits]
     changes = [0.0, *(100 * v for c in spans for v in [c["difference"], *(c["interval"] or [])])]
     return {"score": Scale(scores, 1), "change": Scale(changes, 1) if spans else None}
 
@@ -114,10 +113,13 @@ def write_page(path: Path, result: dict[str, Any]) -> None:
     pages = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
     pages.trim_blocks = pages.lstrip_blocks = True
     pages.filters |= {"points": table.points, "signed": table.signed, "duration": _duration}
-    axes = [{**axis, "chart": _rows_chart(axis["rows"]), "learning": _curves(axis["rows"])} for axis in result["axes"]]
+    splits, axes = [*result["queries"]], []
+    for axis in result["axes"]:
+        axes.append({**axis, "chart": _rows_chart(axis["rows"], splits), "learning": _curves(axis["rows"])})
     style = Markup((_TEMPLATES / "study.css").read_text(encoding="utf-8"))
     html = pages.get_template("study.html").render(
         {**result, "axes": axes},
+        splits=splits,
         cost=_cost(result),
         looks=table.looks(result),
         rules=table.RULES,

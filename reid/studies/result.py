@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from reid.core.files import read_json
-from reid.core.splits import SCORED
 from reid.core.tables import values
 from reid.evaluation.slices import divide
 from reid.params.base import Section
@@ -51,15 +50,13 @@ def result(name: str, plan: Plan, scored: Scored, folder: Path) -> dict[str, Any
     shared = [seed for seed in first.seeds if seed in last.seeds]
     whole = _row(kept, shared, plan.base, plan, scored, folder) if kept is not plan.base and shared else None
     axes = [_axis(part, plan, scored, folder) for part in plan.axes]
-    test = scored.scores(plan.base, first.seeds, "test")
-    assert test is not None
     return {
         "study": name,
         "base": plan.study.base,
         "trainings": len(plan.trainings()),
         "runs": len(plan.scores()),
         "comparisons": sum(row["change"] is not None for axis in axes for row in axis["rows"]),
-        "queries": {split: _size(scored.scores(plan.base, first.seeds, split)) for split in SCORED},
+        "queries": {split: _size(scored.scores(plan.base, first.seeds, split)) for split in plan.study.splits},
         "resamples": plan.base.params.evaluate.resamples,
         "axes": axes,
         "kept": kept.name,
@@ -111,9 +108,10 @@ def _row(
     row: Row, seeds: Sequence[int], reference: Row | None, plan: Plan, scored: Scored, folder: Path
 ) -> dict[str, Any]:
     """Figures of a row: means over the seeds, each seed, and the difference from what it is compared with."""
-    evaluate, found, change = row.params.evaluate, {}, {}
+    evaluate, change = row.params.evaluate, {}
+    found: dict[str, Any] = {}
     slices: list[dict[str, Any]] = []
-    for split in SCORED:
+    for split in plan.study.splits:
         scores = scored.scores(row, seeds, split)
         assert scores is not None
         interval = intervals({"mAP": scores.ap.mean(0)}, scores.queries, evaluate)["mAP"]

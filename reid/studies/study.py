@@ -58,6 +58,9 @@ class Study(Section):
         description="an axis's best row by the mean mAP of valid over the seeds goes on if it is above what it is "
         "compared with; or only if the paired 95 % interval of the difference is above zero",
     )
+    splits: Annotated[list[Literal["valid", "test"]], Field(min_length=1)] = Field(
+        ["valid", "test"], description="which rows are scored on; [valid] where there are no others with labels"
+    )
     gpu_jobs: int = Field(1, ge=1, le=64, description="trainings on one GPU at a time")
     galleries: Literal["none", "stays", "all"] = Field(
         "none", description="rows whose rankings of valid get a page each, of the first seed"
@@ -115,6 +118,8 @@ def _contradictions(study: Study) -> Iterator[str]:
             for i, one in enumerate(places):
                 for place in sorted(one & set().union(*places[:i])):
                     yield f"axes: {axis.axis}: {place} is changed by two of its factors"
+    if study.splits not in (["valid", "test"], ["valid"]):
+        yield "splits: must be [valid, test], or [valid]: by it rows are chosen"
     for name, seeds in [("seeds", study.seeds), *((a.axis, a.seeds) for a in study.axes if a.seeds)]:
         if len(set(seeds)) < len(seeds):
             yield f"{name}: a seed stands twice"

@@ -28,10 +28,10 @@ def span(interval: list[float] | None, form: Any = points) -> str:
 def looks(result: dict[str, Any]) -> str:
     """How many comparisons there were, and what that means."""
     count = result["comparisons"]
+    unused = "; test was not used to choose" if "test" in result["queries"] else ""
     return (
         f"{count} comparison{'s' if count != 1 else ''} with an interval each: of rows that differ in nothing, about "
-        f"one in twenty leaves out zero. The best of several rows looks better on valid than it is; test was not used "
-        f"to choose."
+        f"one in twenty leaves out zero. The best of several rows looks better on valid than it is{unused}."
     )
 
 
@@ -46,6 +46,8 @@ RULES = {
 def markdown(result: dict[str, Any]) -> str:
     """The table of each axis, and what stays in the end, as Markdown."""
     sizes = result["queries"].items()
+    columns = [name for split in result["queries"] for name in (f"{split} mAP", "change", "95 %")]
+    columns += [f"seeds on {[*result['queries']][-1]}", "seconds", "stays"]
     data = ", ".join(f"{split} {size['queries']:,} queries in {size['actions']:,} actions" for split, size in sizes)
     lines = [
         f"Study `{result['study']}` on top of `{result['base']}`: {result['trainings']} trainings. mAP in per cent, "
@@ -57,38 +59,38 @@ def markdown(result: dict[str, Any]) -> str:
         lines += [
             f"**{axis['axis']}** ({RULES[axis['rule']]}; seeds {', '.join(map(str, axis['seeds']))})",
             "",
-            "| | valid mAP | change | 95 % | test mAP | change | 95 % | seeds on test | seconds | stays |",
-            "|---|---|---|---|---|---|---|---|---|---|",
-            *(f"| {' | '.join(_cells(row))} |" for row in axis["rows"]),
+            f"| | {' | '.join(columns)} |",
+            f"|{'---|' * (len(columns) + 1)}",
+            *(f"| {' | '.join(_cells(row, [*result['queries']]))} |" for row in axis["rows"]),
             "",
             f"{axis['why'][0].upper()}{axis['why'][1:]}.",
             "",
         ]
     if whole := result["whole"]:
-        change = whole["change"]
-        lines += [
-            f"**What stays against the base: {signed(change['test']['mAP']['difference'])} points of test mAP "
-            f"({span(change['test']['mAP']['interval'], signed)}), {signed(change['valid']['mAP']['difference'])} of "
-            f"valid.**",
-            "",
+        changes = {split: whole["change"][split]["mAP"] for split in reversed([*result["queries"]])}
+        parts = [
+            f"{signed(change['difference'])} points of {split} mAP ({span(change['interval'], signed)})"
+            for split, change in changes.items()
         ]
+        lines += [f"**What stays against the base: {', '.join(parts)}.**", ""]
     if result["difference"]:
         lines += [f"What stays, on top of `{result['base']}`:", "", "```yaml", f"{result['difference']}```", ""]
     return "\n".join(lines)
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], splits: list[str]) -> list[str]:
     if row["problem"]:
-        return [row["row"], f"failed: {row['problem'].splitlines()[-1].strip()}".replace("|", "/"), *[""] * 7, "no"]
+        failed = f"failed: {row['problem'].splitlines()[-1].strip()}".replace("|", "/")
+        return [row["row"], failed, *[""] * (3 * len(splits) + 1), "no"]
     cells = [row["row"]]
-    for split in ("valid", "test"):
+    for split in splits:
         change = row["change"] and row["change"][split]["mAP"]
         cells += [points(row[split]["mAP"])]
         if change:
             cells += [signed(change["difference"]), span(change["interval"], signed)]
         else:
             cells += ["the same" if row["same"] else "", ""]
-    seeds = ", ".join(map(points, row["test"]["seeds"]))
+    seeds = ", ".join(map(points, row[splits[-1]]["seeds"]))
     return [*cells, seeds, f"{row['seconds']:.0f}", "yes" if row["stays"] else "no"]
 
 
@@ -102,9 +104,13 @@ def csv_rows(result: dict[str, Any]) -> Iterator[list[Any]]:
                 continue
             values: list[Any] = []
             for split in ("valid", "test"):
+                if split not in row:
+                    values += [None] * 6
+                    continue
                 change = row["change"] and row["change"][split]["mAP"]
                 values += [row[split]["mAP"], *(row[split]["interval"] or [None, None])]
                 values += [change["difference"], *(change["interval"] or [None, None])] if change else [None] * 3
-            values += [row[split]["rank-1"] for split in ("valid", "test")]
-            values += [" ".join(map(str, row[split]["seeds"])) for split in ("valid", "test")]
+            scored = [row.get(split) for split in ("valid", "test")]
+            values += [one and one["rank-1"] for one in scored]
+            values += [one and " ".join(map(str, one["seeds"])) for one in scored]
             yield [*start, *values, row["parameters"], row["flops"], row["images"], row["seconds"], None]

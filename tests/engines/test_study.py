@@ -95,7 +95,7 @@ def table_is_that_of_a_plain_computation(clone):
     path = clone.folder / "studies/small.yaml"
     study = read_study(path)
     study = study.model_copy(update={"base": str(clone.folder / study.base)})
-    plan = expand(study, path, read_base(study, path), studies.Results(results(clone)))
+    plan = expand(study, path, read_base(study, path), studies.Results(results(clone), study.splits))
     current = "base"
     for axis, part in zip(found(clone)["axes"], plan.axes, strict=True):
         assert axis["axis"] == part.axis.axis

@@ -25,6 +25,12 @@ def study(tmp_path_factory):
     return plan, scored, result("some", plan, scored, folder / "out")
 
 
+def _lines(found):
+    stream = io.StringIO()
+    csv.writer(stream).writerows([HEADER, *csv_rows(found)])
+    return io.StringIO(stream.getvalue())
+
+
 def test_figures_are_those_of_the_scores(study):
     plan, scored, found = study
     json.dumps(found, allow_nan=False)
@@ -65,9 +71,7 @@ def test_markdown_and_csv_hold_every_row(study):
         for row in axis["rows"]:
             if not row["problem"]:
                 assert f"| {row['row']} | {100 * row['valid']['mAP']:.1f} |" in text
-    stream = io.StringIO()
-    csv.writer(stream).writerows([HEADER, *csv_rows(found)])
-    rows = list(csv.DictReader(io.StringIO(stream.getvalue())))
+    rows = list(csv.DictReader(_lines(found)))
     assert [(row["axis"], row["row"], row["stays"]) for row in rows] == [
         ("loss", "base", "no"), ("loss", "wide", "no"), ("loss", "supcon", "yes"),
         ("metric", "supcon", "no"), ("metric", "metric", "yes"),
@@ -88,6 +92,19 @@ def test_page_stands_alone_and_says_the_same(study, tmp_path):
     assert "failed: it broke" in page and "one in twenty" in page
     write_page(tmp_path / "again.html", found)
     assert (tmp_path / "again.html").read_text() == page
+
+
+def test_without_test_nothing_of_it_is_said(study, tmp_path):
+    plan, scored, whole = study
+    file = plan.study.model_copy(update={"splits": ["valid"]})
+    found = result("some", plan._replace(study=file), scored, scored.folder)
+    assert [*found["queries"]] == ["valid"] and "test" not in found["axes"][0]["rows"][0]
+    assert found["axes"][1]["rows"][1]["valid"] == whole["axes"][1]["rows"][1]["valid"]
+    write_page(tmp_path / "index.html", found)
+    text = re.sub("<style>.*</style>", "", (tmp_path / "index.html").read_text(), flags=re.DOTALL) + markdown(found)
+    assert not re.search(r"\btest\b", text) and "seeds on valid" in text
+    rows = list(csv.DictReader(_lines(found)))
+    assert all(row["test mAP"] == row["test seeds"] == "" and None not in row for row in rows)
 
 
 def test_names_cannot_break_the_page(study, tmp_path):

@@ -106,6 +106,7 @@ def test_difference_pasted_over_the_base_is_the_row():
         ([{"axis": "a", "change": {}, "stays": "best"}], ["axes[0].stays", "'mean', 'interval'"]),
         ([{"axis": "a", "cross": {"x": {"p": {"epochs": 1}}, "y": {"q": {"epochs": 2}}}}], ["epochs is changed"]),
         ([], ["axes"]),
+        ({"splits": ["test"]}, ["splits: must be [valid, test], or [valid]"]),
         ({"change": {"epochs": -1}}, ["change: 1 problem", "models.one.epochs"]),
         ({"seeds": [1, 1]}, ["seeds: a seed stands twice"]),
         ({"seeds": None}, ["seeds"]),
