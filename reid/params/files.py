@@ -8,6 +8,7 @@ from reid.core.errors import ReidError
 from reid.core.files import regular
 from reid.params.schema import Params
 
+MODEL_ZOO = "Torchreid's model zoo (https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO)"
 CHECKPOINTS = ("model.safetensors", "last.safetensors")  # that a run makes of each model, in results/models/NAME
 
 
@@ -35,8 +36,15 @@ def missing_files(params: Params) -> list[str]:
         others = [name for name in params.models if place != f"models.{name}.network.weights"]
         made = is_file and path in [Path("results/models", name, file) for name in others for file in CHECKPOINTS]
         if not made and (problem := _problem(path, is_file)):
-            problems.append(f"{place}: {problem}")
+            problems.append(f"{place}: {problem}{_remedy(params, place) if is_file else ''}")
     return problems
+
+
+def _remedy(params: Params, place: str) -> str:
+    """Where weights come from that are no file here."""
+    backbone = params.models[place.split(".")[1]].network.backbone_name
+    zoo = f"; {MODEL_ZOO} has {backbone}: put the file there" if backbone.startswith("osnet") else "; put it there"
+    return f"{zoo}, or leave network.weights out to train from scratch"
 
 
 def _problem(path: Path, is_file: bool) -> str | None:

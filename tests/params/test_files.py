@@ -114,6 +114,16 @@ def test_files_that_are_named_are_those_that_are_used(content):
     assert named_files(params) == missing_files(params) == []
 
 
+SCRATCH = "; put it there, or leave network.weights out to train from scratch"
+
+
+def test_weights_of_osnet_that_are_missing_say_where_they_come_from(content, here):
+    changed(content, "models.two.network.weights", "none.pth")
+    changed(content, "models.two.network.backbone", "osnet_x1_0")
+    told = [problem for problem in missing_files(check_params(content)) if problem.startswith("models.two")]
+    assert len(told) == 1 and "MODEL_ZOO) has osnet_x1_0: put the file there" in told[0]
+
+
 def test_each_missing_file_is_one_line_that_says_where_it_is_named(content, here):
     content["download"] = {"source": "local", "path": "zips"}
     changed(content, "models.two.network.weights", "none.pth")
@@ -121,7 +131,7 @@ def test_each_missing_file_is_one_line_that_says_where_it_is_named(content, here
     (here / "made.npy").write_bytes(b"\x93NUMPY")
     assert missing_files(check_params(content)) == [
         "download.path: zips: there is no such folder",
-        "models.two.network.weights: none.pth: there is no such file",
+        f"models.two.network.weights: none.pth: there is no such file{SCRATCH}",
         "external_models.elsewhere.folder: made.npy: is a NumPy array, not a folder",
     ]
     (here / "none.pth").mkdir()
@@ -130,7 +140,7 @@ def test_each_missing_file_is_one_line_that_says_where_it_is_named(content, here
     (here / "made.npy").symlink_to("nowhere")
     assert missing_files(check_params(content)) == [
         "download.path: zips: is a named pipe, not a folder",
-        "models.two.network.weights: none.pth: is a directory, not a file",
+        f"models.two.network.weights: none.pth: is a directory, not a file{SCRATCH}",
         "external_models.elsewhere.folder: made.npy: is a link to nothing, not a folder",
     ]
 

@@ -18,6 +18,7 @@ rule weights:
         "data/weights/{model}.safetensors",
     log:
         "logs/weights/{model}.log",
+    priority: 1  # before gigabytes of zips: what cannot be had is told at once
     localrule: True
     conda:
         engine.ENVIRONMENT
