@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -11,21 +10,8 @@ from builders.gallery import make_index, write_split
 from builders.page import data_of, make_page, parts_of
 from reid.page.parts import part_paths
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium here", allow_module_level=True)
-
 TEXTS = ("h1 span", "#summary", "label", ".ap", ".quiet", ".late", ".place span", ".mark.match", ".mark.no-match")
 SIZES = [(3, 7), (1, 1), (5, 40), (2, 2), (4, 9), (6, 24)]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -49,29 +35,6 @@ def large(tmp_path_factory):
     boxes = queries + np.random.default_rng(1).multinomial(35_000 - 12_000, np.full(1800, 1 / 1800))
     table = make_index(list(zip(queries.tolist(), boxes.tolist(), strict=True)))
     return make_page(write_split(folder, table), folder / "valid.html", workers=2)
-
-
-@pytest.fixture
-def visit(browser):
-    """``visit(path, ...)`` opens a page; what it says on the console or asks of others is an error at the end."""
-    pages, problems = [], []
-
-    def open_page(path, width=1280, height=860, fragment="", **options):
-        page = browser.new_page(viewport={"width": width, "height": height}, **options)
-        pages.append(page)
-        own = (path.as_uri(), path.with_suffix("").as_uri() + "/", "blob:", "data:")
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(own) or problems.append(request.url))
-        page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
-        page.goto(path.as_uri() + fragment)
-        page.wait_for_function("performance.getEntriesByName('first images').length")
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert not problems
 
 
 def shown(page):
