@@ -26,7 +26,7 @@ def changed(content, changes):
         section = content
         for name in sections:
             section = section.setdefault(name, {})
-        section[key] = value
+        section[key] = copy.deepcopy(value)  # what one test writes into it is not the next one's
     return content
 
 
