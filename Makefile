@@ -5,13 +5,18 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test lint record adopt verify cards crate fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements platforms
+.PHONY: submission test test-cluster lint record adopt verify cards crate fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements platforms
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
 
 test: .venv/ready
 	$(ACTIVE) pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# On a Slurm: of this machine after `sudo tests/cluster/services.sh up`. About half an hour; skipped without.
+test-cluster: .venv/ready
+	$(ACTIVE) uv pip install --quiet --python .venv/bin/python --require-hashes -r envs/cluster.txt
+	$(ACTIVE) pytest -x tests/cluster
 
 lint: .venv/ready
 	$(ACTIVE) ruff check . && ruff format --check .

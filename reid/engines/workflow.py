@@ -15,7 +15,7 @@ from snakemake.logging import logger
 import reid
 from reid.core.errors import ReidError
 from reid.core.splits import SPLITS
-from reid.engines import dates, ending, holder, outside, rights
+from reid.engines import dates, ending, holder, outside, records, rights
 from reid.params import extensions
 from reid.params.reading import read_params
 from reid.params.schema import Params
@@ -80,6 +80,7 @@ def prepare(workflow: Any) -> None:
     if os.pathsep in str(ROOT):
         raise ReidError(f"{ROOT}: Python cannot find code in a folder with {os.pathsep} in its name; rename it")
     rights.require(Path(".snakemake"), depth=1)
+    records.write_in_jobs(workflow)
     if workflow.is_main_process and any(_REMOVES.match(word) for word in sys.argv):
         holder.claim()
 
