@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import sys
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -307,6 +310,7 @@ def _of_timm(name: str, params: Network, size: tuple[int, int]) -> dict[str, tor
             f"network.weights: timm's {name} has no weights {params.weights}; it has {', '.join(tags) or 'none'}"
         )
     whole = name if params.weights == "DEFAULT" else f"{name}.{params.weights}"
+    _fail_fast_offline()
     try:
         return timm_network(whole, params, size, pretrained=True).state_dict()
     except ReidError:
@@ -316,6 +320,18 @@ def _of_timm(name: str, params: Network, size: tuple[int, int]) -> dict[str, tor
             f"network.weights: timm's {whole} cannot be fetched ({shown(str(error))}). Give the path of its "
             "model.safetensors as network.weights, or leave network.weights out to train from scratch"
         ) from error
+
+
+def _fail_fast_offline() -> None:
+    """Where the hub's name is not known, let its client take what it has kept, and not try again for a minute."""
+    import huggingface_hub.constants as hub
+
+    host = urllib.parse.urlsplit(hub.ENDPOINT).hostname
+    if host and not urllib.request.getproxies():  # a proxy knows names that we do not
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError:
+            hub.HF_HUB_OFFLINE = True
 
 
 def _timm_conversion(backbone: nn.Module) -> Callable[..., dict[str, torch.Tensor]] | None:

@@ -3,8 +3,10 @@
 import argparse
 import pickle
 import re
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 from pathlib import Path
 
@@ -508,6 +510,22 @@ def test_weights_of_timm_that_cannot_be_fetched_give_one_error(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ReidError, match=r"timm's vit_tiny_patch16_224.* cannot be fetched.*model\.safetensors"):
         find_init(params_of("vit_tiny_patch16_224", (224, 224), weights="DEFAULT", pooling="token"))
+
+
+def test_where_the_hub_cannot_be_named_its_client_does_not_try_again_for_a_minute(monkeypatch):
+    import huggingface_hub.constants
+
+    def nobody_knows(*_):
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", nobody_knows)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    begun = time.monotonic()
+    with pytest.raises(ReidError, match=r"timm's vit_tiny_patch16_224.* cannot be fetched"):
+        find_init(params_of("vit_tiny_patch16_224", (224, 224), weights="DEFAULT", pooling="token"))
+    assert huggingface_hub.constants.HF_HUB_OFFLINE and time.monotonic() - begun < 30
 
 
 class _Evil:
