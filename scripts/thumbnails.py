@@ -1,18 +1,28 @@
-"""Make the thumbnail store of one split: every image of its zip decoded and resized once (uint8, N x H x W x 3)."""
+"""Make the thumbnail store of one split: every image of its zip decoded and resized once (uint8, N x H x W x 3).
+
+A team's shared place (REID_SHARED) is looked into first, and gets what was not there.
+"""
 
 from pathlib import Path
 
-from reid.core import cli
+from reid.core import cli, shared
 from reid.data.index import read_index
-from reid.data.thumbnails import build_store
+from reid.data.thumbnails import build_store, content_facts, layout, open_store
 from reid.params import read_params
 
 
 def main(args):
     params = read_params(args.params).thumbnails
-    table, _ = read_index(args.index)
-    size = params.height, params.width
-    build_store(args.zip, table, args.out, *size, params.interpolation, args.threads, fit=params.fit)
+    table, about = read_index(args.index)
+    size, how = (params.height, params.width), (params.interpolation, params.fit)
+    shared.obtain(
+        args.out,
+        "thumbnails",
+        lambda: content_facts(table, about["sha256"], *size, *how),
+        lambda: build_store(args.zip, table, args.out, *size, how[0], args.threads, fit=how[1]),
+        lambda path: open_store(path, len(table)),
+        layout(len(table), *size)[1],
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
-"""Fetch the weights that one model of params.yaml starts from, and keep those that fit (none, if from scratch)."""
+"""Fetch the weights that one model of params.yaml starts from, and keep those that fit (none, if from scratch).
+
+A team's shared place (REID_SHARED) is looked into first, and gets what was not there.
+"""
 
 import argparse
 from pathlib import Path
 
-from reid.core import cli
+from reid.core import cli, shared
 from reid.core.cli import log
-from reid.models.pretrained import find_init, write_init
+from reid.models.init_file import content_facts, read_about
+from reid.models.pretrained import find_init, read_init, write_init
+from reid.params.model import Model
 from reid.params.parsing import shown
 from reid.params.reading import model_params, read_params
 
@@ -15,6 +20,14 @@ def main(args: argparse.Namespace) -> None:
     if model.network.weights is None:
         write_init(args.out, None, {"name": None})
         return
+    if shared.obtain(args.out, "weights", lambda: content_facts(model), lambda: fit(model, args.out), read_init):
+        about = read_about(args.out)
+        for what, text in (("missing", "starts at random: %s"), ("left_out", "left out: %s")):
+            for name in about[what]:
+                log.info(text, shown(name))
+
+
+def fit(model: Model, out: Path) -> None:
     match, about = find_init(model)
     log.info("%s: %d arrays fit, %.1f %% of the backbone", model.network.weights, len(match.arrays), 100 * match.share)
     if "prefix" in about:
@@ -25,7 +38,7 @@ def main(args: argparse.Namespace) -> None:
         log.info("starts at random: %s", name)
     for name, why in match.left_out:
         log.info("left out: %s (%s)", shown(name), why)
-    write_init(args.out, match, about)
+    write_init(out, match, about)
 
 
 if __name__ == "__main__":

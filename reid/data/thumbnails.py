@@ -3,6 +3,8 @@
 uint8, N x H x W x 3 (RGB), row i is row i of the index.
 """
 
+import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pyspng
 from PIL import Image
 
+from reid.core import shared
 from reid.core.checksums import CheckedArray, Sums, digest
 from reid.core.errors import ReidError, summarise
 from reid.core.files import regular, replacing
@@ -82,6 +85,38 @@ def decode(
     return np.asarray(fitted(Image.fromarray(pixels), height, width, INTERPOLATION[interpolation], fit))
 
 
+def content_facts(
+    table: Any, zip_sha256: str, height: int, width: int, interpolation: str, fit: str
+) -> dict[str, Any]:
+    """All that decides the bytes of a store, for :func:`reid.core.shared.key`: arguments of :func:`build_store`.
+
+    ``zip_sha256`` is that of the zip, as its index names it.
+    """
+    rows = hashlib.sha256()
+    for name in ("offset", "packed", "size", "method", "crc", "height", "width"):
+        rows.update(table[name].to_numpy().tobytes())
+    return {
+        "zip": zip_sha256,
+        "rows": rows.hexdigest(),
+        "size": [height, width, interpolation, fit],
+        "code": shared.code("data/thumbnails.py", "core/imagenet.py", "raw/archive.py", "raw/png.py"),
+        "versions": shared.versions("numpy", "pillow", "pyspng"),
+    }
+
+
+def layout(count: int, height: int, width: int) -> tuple[bytes, Sums]:
+    """How a store of ``count`` images lies on the disk.
+
+    Returns:
+        (bytes, Sums): the header of its ``.npy`` file; its digests, still without any
+    """
+    header, row = io.BytesIO(), height * width * 3
+    shape = (count, height, width, 3)
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    head = header.getvalue()
+    return head, Sums(len(head) + count * row, len(head), _CHUNK * row, [])
+
+
 class _Task(NamedTuple):
     """Some rows of the index, to be decoded into the store."""
 
@@ -150,32 +185,31 @@ def build_store(
             their name, all in one message with zip and member.
     """
     names = ["member", "offset", "packed", "size", "method", "crc", "height", "width"]
-    count, shape = table.num_rows, (table.num_rows, height, width, 3)
+    count = table.num_rows
     problems: list[str] = []
     if not os.access(regular(zip_path), os.R_OK):
         raise ReidError(f"{zip_path}: must not be read by this user; change its rights")
     if any(table[name].null_count for name in names):
         raise ReidError("the index does not say where in the zip its images are; make it with scripts/index.py")
-    digests: list[str] = []
-    with replacing(path, lambda: Sums(header + count * row, header, _CHUNK * row, digests)) as partial:
-        with open(partial, "wb+") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            header, row = file.tell(), height * width * 3
-            file.truncate(header + count * row)
-            file.seek(0)
-            digests.append(digest(file.read(header)))
+    head, sums = layout(count, height, width)
+    sums.digests.append(digest(head))
+    row = height * width * 3
+    with replacing(path, lambda: sums) as partial:
+        with open(partial, "wb") as file:
+            file.write(head)
+            file.truncate(sums.size)
 
         def tasks() -> Iterator[_Task]:
             for start in range(0, count, _CHUNK):
                 part = table.slice(start, _CHUNK).select(names).to_pydict()
                 rows = list(zip(*(part[name] for name in names), strict=True))
-                position = header + start * row
+                position = sums.head + start * row
                 yield _Task(zip_path, partial, rows, position, height, width, interpolation, fit)
 
         with bar(count, os.path.basename(path), "image", progress) as done:
-            for number, failed, sums in ordered_map(_decode_rows, tasks(), workers):
+            for number, failed, of_block in ordered_map(_decode_rows, tasks(), workers):
                 problems += failed
-                digests.append(sums)
+                sums.digests.append(of_block)
                 done.update(number)
         if problems:
             raise ReidError(summarise(problems, "images that cannot be used") + "\nFetch or pack the zip again.")

@@ -1,18 +1,16 @@
 """The check that every raw zip passes, wherever it comes from, and the receipt that it gets."""
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reid.core.checksums import BLOCK, Sums
-from reid.core.checksums import digest as block_digest
+from reid.core.checksums import Sums
 from reid.core.cli import log
+from reid.core.copying import read_through
 from reid.core.errors import ReidError, summarise
 from reid.core.files import regular
-from reid.core.progress import bar
 from reid.core.splits import SPLITS
 from reid.raw.directory import list_members
 from reid.raw.filenames import ROLES, split_roles
@@ -150,31 +148,3 @@ def make_receipt(
             "is wrong remove it and fetch it again, if the pin is wrong correct download.sha256"
         )
     return {"split": split, "sha256": digest, "bytes": os.path.getsize(path), "images": images}
-
-
-def read_through(source: Path | str, text: str, progress: bool, target: Path | str | None = None) -> tuple[str, Sums]:
-    """Read a file once, for all that needs it: 12 GB are slow to read twice.
-
-    Args:
-        source: the file.
-        text: what a progress bar says.
-        progress: show it (on a terminal).
-        target: where to write a copy; None for none.
-
-    Returns:
-        (str, Sums): SHA-256; digests as :func:`reid.core.checksums.sum_file` gives them.
-    """
-    whole, digests, size = hashlib.sha256(), [], 0
-    with (
-        open(source, "rb") as old,
-        open(target, "wb") if target else contextlib.nullcontext() as new,
-        bar(os.path.getsize(source), text, "B", progress) as done,
-    ):
-        while block := old.read(BLOCK):
-            whole.update(block)
-            digests.append(block_digest(block))
-            size += len(block)
-            if new:
-                new.write(block)
-            done.update(len(block))
-    return whole.hexdigest(), Sums(size, 0, BLOCK, digests)

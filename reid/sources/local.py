@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from reid.core.checksums import read_verified
 from reid.core.cli import log
+from reid.core.copying import read_through
 from reid.core.errors import ReidError
 from reid.core.file_type import describe
 from reid.core.files import regular, replacing
@@ -23,7 +24,7 @@ from reid.raw.archive import write_members
 from reid.raw.filenames import is_clutter
 from reid.raw.members import counted, normalise
 from reid.raw.sizes import MOST_MEMBERS, MOST_UNPACKED, check_file_size
-from reid.sources.checks import check_members, count_images, make_receipt, read_through, readable, require_split
+from reid.sources.checks import check_members, count_images, make_receipt, readable, require_split
 
 _DEEPEST = 32  # folders
 

@@ -16,10 +16,11 @@ from typing import Any
 
 from reid.core.checksums import Sums, write_sums
 from reid.core.cli import log
+from reid.core.copying import read_through
 from reid.core.errors import ReidError
 from reid.core.files import regular, replacing
 from reid.raw.directory import list_members
-from reid.sources.checks import examine, read_through, readable, require_split
+from reid.sources.checks import examine, readable, require_split
 
 ZIP_GB = {"train": 12.12, "valid": 2.35, "test": 2.41, "challenge": 1.75}  # as published; 1 GB is 1e9 bytes
 DATASET = "https://huggingface.co/datasets/SoccerNet/SN-ReID-2023"  # where SoccerNet 0.2 fetches task "reid" from

@@ -103,6 +103,11 @@ def make_split(
         write_json(labels_path, labels)
 
 
+def write_labels(path: Path | str, actions: int, seed: int) -> None:
+    """Write the hidden labels of a challenge as :func:`make_split` does, without drawing its thumbnails."""
+    write_json(path, bbox_info(plan_split("challenge", actions, seed)))
+
+
 def _members(
     records: list[Record], split: str, labels: dict[str, Any], threads: int, shown: tqdm
 ) -> Iterator[tuple[str, bytes]]:

@@ -7,10 +7,9 @@ import pytest
 
 from builders.split import TinySplit, digest, members_of, split_zip
 from builders.zips import Part, write_parts
-from reid.core.checksums import sum_file
 from reid.core.errors import ReidError
 from reid.data.index import build_index
-from reid.sources.checks import check_zip, read_through
+from reid.sources.checks import check_zip
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test", "challenge"])
@@ -205,9 +204,3 @@ def test_directory_that_lists_all_but_one_is_refused(tmp_path, lost):
     refused(
         path, "valid", f"its directory lists 10 members, and there are more .*{re.escape(parts[lost].name.decode())}"
     )
-
-
-def test_digests_of_the_pass_are_those_of_the_file(tmp_path):
-    path = split_zip(tmp_path / "a.zip")
-    sha, sums = read_through(path, "", False, tmp_path / "b.zip")
-    assert (sha, sums) == (digest(path), sum_file(path)) and (tmp_path / "b.zip").read_bytes() == path.read_bytes()
