@@ -8,6 +8,7 @@ from pathlib import Path
 from reid.core import cli
 from reid.page.content import COLUMNS
 from reid.page.gallery import write_page
+from reid.page.header import About, scores_of
 from reid.page.rankings import rank_actions
 from reid.params.reading import read_params
 from reid.ranking.distances import read_distances
@@ -22,7 +23,9 @@ def main(args):
     trained_on = split in params.train.splits
     if trained_on:
         cli.log.warning("%s was trained on (train.splits): its rankings are not a valid result", split)
-    write_page(args.out, split, table, rankings, args.thumbnails, trained_on, args.threads)
+    page = About(split, trained_on, about["sha256"], params.fused())
+    scores = scores_of(rankings, params.evaluate.resamples, params.evaluate.seed)
+    write_page(args.out, page, scores, table, rankings, args.thumbnails, workers=args.threads)
 
 
 if __name__ == "__main__":

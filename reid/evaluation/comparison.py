@@ -34,15 +34,33 @@ def open_result(name: str, split: str) -> Result:
     Raises:
         ReidError: there is no such result.
     """
+    return read_queries(*find_result(name, f"queries/{split}.parquet", "scripts/evaluate.py --queries"))
+
+
+def find_result(name: str, place: str, maker: str) -> tuple[Path | bytes, str]:
+    """Find a file of a result.
+
+    Args:
+        name: the file itself (Parquet); a folder of results; or a Git revision or DVC experiment of the project in the
+            working folder. What is on disk goes first.
+        place: of the file in a folder of results.
+        maker: the program that makes it, for messages.
+
+    Returns:
+        (Path or bytes, str): the file or its content; what to call it in messages
+
+    Raises:
+        ReidError: there is no such result.
+    """
     path = Path(name)
     if path.is_dir():
-        path = path / "queries" / f"{split}.parquet"
+        path = path / place
         if not path.exists():
-            raise ReidError(f"{path}: is missing; a folder of results has it from scripts/evaluate.py --queries")
+            raise ReidError(f"{path}: is missing; a folder of results has it from {maker}")
     if path.exists() or path.suffix == ".parquet":
-        return read_queries(regular(path), path)
-    wanted = f"results/queries/{split}.parquet"
-    return read_queries(_of_revision(name, wanted), f"{name}: {wanted}")
+        return regular(path), str(path)
+    wanted = f"results/{place}"
+    return _of_revision(name, wanted), f"{name}: {wanted}"
 
 
 def _of_revision(revision: str, path: str) -> bytes:

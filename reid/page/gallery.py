@@ -23,10 +23,12 @@ from reid.core.parallel import ordered_map
 from reid.data.thumbnails import open_store
 from reid.page import parts
 from reid.page.content import Content
+from reid.page.header import About, Score, as_content, facts
 from reid.page.rankings import Rankings
 from reid.page.sprites import sprite, tile_size
 
 _TEMPLATES = Path(__file__).with_name("templates")
+_SCRIPTS = ("base", "parts", "choice", "address", "list", "row", "action", "zoom", "events")  # in this order
 
 
 class _Part(NamedTuple):
@@ -57,29 +59,31 @@ def _write_part(part: _Part) -> None:
 
 def write_page(
     path: Path | str,
-    split: str,
+    about: About,
+    scores: list[Score],
     table: pa.Table,
     rankings: Rankings,
     store_path: Path | str,
-    trained_on: bool = False,
+    before: Rankings | None = None,
     workers: int = 1,
 ) -> None:
     """Write the page of a split and its parts. The same input gives the same bytes.
 
     Args:
         path: the HTML file to make; the parts are ``reid.page.parts.part_paths`` of it.
-        split: its name.
-        table: its index (``reid.page.content.COLUMNS``).
+        about: of what the page is; with ``trained_on`` it says that its scores are no valid result.
+        scores: of ``reid.page.header``, for the top of the page.
+        table: the index of the split (``reid.page.content.COLUMNS``).
         rankings: of the same split.
         store_path: its thumbnails; read part by part, so that memory does not grow with their number.
-        trained_on: whether the models were trained on this split; the page then says so.
+        before: of an earlier run over the same split; the page then compares the two.
         workers: number of processes.
 
     Raises:
         ReidError: the thumbnails are not those of the index, or a file cannot be written.
     """
     tile = tile_size(*open_store(store_path, len(table)).shape[1:3])
-    content, labelled = Content(table, rankings), rankings.ap is not None
+    content, labelled = Content(table, rankings, before), rankings.ap is not None
 
     def tasks() -> Iterator[_Part]:
         for number, file in enumerate(parts.part_paths(path)):
@@ -89,18 +93,25 @@ def write_page(
         pass
 
     data = {
-        "split": split,
+        **as_content(about),
         "labels": labelled,
-        "trainedOn": trained_on,
         "folder": Path(path).stem,
         "parts": parts.NAMES,
         "tile": tile,
         **content.of_page(),
     }
     pages = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("browse.css", "browse.js"))
     html = pages.get_template("browse.html").render(
-        split=split, labels=labelled, trained_on=trained_on, data=Markup(_json(data)), style=style, script=script
+        about=about,
+        facts=facts(about, scores),
+        labels=labelled,
+        data=Markup(_json(data)),
+        style=Markup(_source("browse.css")),
+        script=Markup("\n".join(_source(f"scripts/{name}.js") for name in _SCRIPTS)),
     )
     with replacing(path) as partial:
         partial.write_text(html, encoding="utf-8")
+
+
+def _source(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")

@@ -157,10 +157,14 @@ def write_distances(path: Path | str, table: pa.Table, actions: list[Action], di
         pq.write_table(result, partial, compression="zstd")
 
 
-def read_distances(path: Path | str) -> Pairs:
+def read_distances(source: Path | str | bytes, name: Path | str = "") -> Pairs:
     """Read a file of :func:`write_distances` as flat pairs.
 
     Actions, and the boxes of each, may stand in any order, and numbers may be of any width.
+
+    Args:
+        source: the file, or its content.
+        name: what to call it in messages; as the file by default.
 
     Returns:
         Pairs
@@ -169,8 +173,9 @@ def read_distances(path: Path | str) -> Pairs:
         ReidError: the file is missing or is another kind of file; a number is missing, negative or stands twice; an
             action has not one distance for each pair; or a distance is not a finite number.
     """
+    path = name or ("distances" if isinstance(source, bytes) else source)
     try:
-        table = _cast(read_parquet(path, SCHEMA.names, _MAKER))
+        table = _cast(read_parquet(source, SCHEMA.names, _MAKER))
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise ReidError(f"{path}: is not a distance file ({error}); make it with {_MAKER}") from error
     action = column(table, "action_idx")

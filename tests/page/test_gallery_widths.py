@@ -1,4 +1,4 @@
-"""The gallery page from a phone to a desk, light and dark: nothing covers anything, nothing is wider than the screen."""
+"""The gallery from a phone to a desk, light and dark: nothing covers anything, nothing is wider than the screen."""
 
 import pytest
 
