@@ -18,7 +18,10 @@ from reid.core.errors import ReidError
 from reid.core.tables import column
 from reid.data.actions import group_actions
 from reid.data.index import read_index, write_index
+from reid.evaluation.true_matches import scored_rows
+from reid.page.header import About, facts, scores_of
 from reid.page.parts import NAMES, divide, part_paths
+from reid.page.rankings import rank_actions
 from reid.page.sprites import sprite, tile_size
 from reid.ranking.distances import read_distances
 from reid.ranking.ranking_file import ranking_of
@@ -63,6 +66,27 @@ def test_rankings_are_those_of_the_submission_and_ap_that_of_the_score(split, pa
         matches = [content["person"][queries + box] == content["person"][place] for box in order]
         assert matches == match[start[q] : start[q] + size].tolist()
         assert np.cumsum(data["actions"]["gallery"][action]).tolist() == content["bbox"][queries:]
+
+
+def test_the_header_says_score_chance_interval_models_and_data(split, page):
+    table, _ = read_index(split["index"])
+    pairs = read_distances(split["distances"])
+    rankings = rank_actions(table, pairs, "")
+    match, *_ = scored_rows(rank(pairs), table, "")
+    wanted = score(match, rank(pairs).start)
+    scores = scores_of(rankings, 300, 5)
+    for given in scores:
+        assert given.value == pytest.approx(wanted[given.name])
+        assert given.chance == pytest.approx(wanted["chance"][given.name])
+        low, high = given.interval
+        assert low < given.value < high
+    about = About("valid", zip_sha256="0123456789abcdef" * 4, models={"b": 1.0, "<a>": 0.5})
+    told = facts(about, scores)
+    assert told[0].startswith(f"mAP {wanted['mAP']:.3f} ({scores[0].interval[0]:.3f} to ")
+    assert told[0].endswith(f", chance {wanted['chance']['mAP']:.3f})")
+    assert told[2:] == ["models 1 b + 0.5 <a>", "data valid.zip, SHA-256 0123456789ab…"]
+    assert facts(About("challenge"), []) == []
+    assert "model resnet18" in page.read_text()
 
 
 def test_distances_and_labels_are_those_of_the_boxes(split, page):

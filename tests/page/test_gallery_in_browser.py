@@ -6,11 +6,23 @@ import re
 import numpy as np
 import pytest
 
+from builders.contrast import contrast
 from builders.gallery import make_index, write_split
 from builders.page import data_of, make_page, parts_of
 from reid.page.parts import part_paths
 
-TEXTS = ("h1 span", "#summary", "label", ".ap", ".quiet", ".late", ".place span", ".mark.match", ".mark.no-match")
+TEXTS = (
+    "h1 span",
+    "#summary",
+    "label",
+    ".ap",
+    ".quiet",
+    ".late",
+    ".place span",
+    ".mark.match",
+    ".mark.no-match",
+    "#facts li",
+)
 SIZES = [(3, 7), (1, 1), (5, 40), (2, 2), (4, 9), (6, 24)]
 
 
@@ -29,12 +41,13 @@ def challenge(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """12,000 queries and 35,000 gallery boxes."""
+    """Two runs over 12,000 queries and 35,000 gallery boxes: the page of one run has less of everything."""
     folder = tmp_path_factory.mktemp("large")
     queries = np.random.default_rng(0).multinomial(12_000 - 1800, np.full(1800, 1 / 1800)) + 1
     boxes = queries + np.random.default_rng(1).multinomial(35_000 - 12_000, np.full(1800, 1 / 1800))
     table = make_index(list(zip(queries.tolist(), boxes.tolist(), strict=True)))
-    return make_page(write_split(folder, table), folder / "valid.html", workers=2)
+    before = write_split(folder / "before", table, seed=1)["distances"]
+    return make_page(write_split(folder, table), folder / "valid.html", before, workers=2)
 
 
 def shown(page):
@@ -259,7 +272,7 @@ def test_names_are_text_and_not_markup(visit, tmp_path):
     assert evil in page.inner_text("#view-about") and page.locator("img").count() == 0
 
 
-def test_12000_queries_appear_within_two_seconds_and_scroll(visit, large):
+def test_two_runs_of_12000_queries_appear_within_two_seconds_and_scroll(visit, large):
     page, data = visit(large), data_of(large)
     marks = page.evaluate("performance.getEntriesByType('mark').map(mark => [mark.name, mark.startTime])")
     assert {name for name, _ in marks} == {"first rows", "first images"}
@@ -301,21 +314,6 @@ def test_fits_a_phone(visit, valid):
     page.locator(".whole").first.tap()
     page.wait_for_selector("#matrix td")
     assert no_wider() and page.locator("#view").bounding_box()["width"] <= 360
-
-
-def contrast(page, selector):
-    """Ratio of text and background (WCAG), by the colours that are computed."""
-    colours = page.locator(selector).first.evaluate(
-        """element => { let behind = element; const of = e => getComputedStyle(e).backgroundColor;
-        while (/, 0\\)|transparent/.test(of(behind))) behind = behind.parentElement;
-        return [getComputedStyle(element).color, of(behind)]; }"""
-    )
-    lights = []
-    for colour in colours:
-        rgb = np.array([int(v) for v in re.findall(r"\d+", colour)[:3]]) / 255
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        lights.append(float(linear @ [0.2126, 0.7152, 0.0722]))
-    return (max(lights) + 0.05) / (min(lights) + 0.05)
 
 
 def test_text_can_be_read_light_and_dark(visit, valid):
