@@ -1,11 +1,13 @@
 """Train one model of params.yaml: the selected checkpoint, the last one, a curve per loss and score, a summary."""
 
+import contextlib
 from pathlib import Path
 
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.core.files import sha256, write_json
 from reid.data.index import read_index
+from reid.data.nearby import nearby
 from reid.data.thumbnails import open_store
 from reid.models import slots
 from reid.models.checkpoint import save
@@ -23,12 +25,17 @@ from reid.training.validation import Validator
 CURVES = ("loss", "learning_rate", "valid_mAP")
 
 
-def read_split(index, thumbnails):
+def read_split(index, thumbnails, near):
     table, about = read_index(index)
-    return table, open_store(thumbnails, len(table)), about
+    return table, open_store(near.enter_context(nearby(thumbnails)), len(table)), about
 
 
 def main(args):
+    with contextlib.ExitStack() as near:  # copies of stores that lie on a network file system
+        train_model(args, near)
+
+
+def train_model(args, near):
     trackers.chosen()  # what is wrong with them is said before any work
     params = read_params(args.params)
     model = model_params(params, args.model)
@@ -36,8 +43,8 @@ def main(args):
     ranks.require(model.devices)
     if len(args.index) != len(args.thumbnails):
         raise ReidError("--index and --thumbnails: must name one file for each split, in the same order")
-    splits = [read_split(*paths) for paths in zip(args.index, args.thumbnails, strict=True)]
-    valid = args.validation and read_split(*args.validation)
+    splits = [read_split(*paths, near) for paths in zip(args.index, args.thumbnails, strict=True)]
+    valid = args.validation and read_split(*args.validation, near)
     names = [about["split"] for *_, about in splits]
     wanted = params.trained_on(args.model)
     if sorted(names) != sorted(wanted):
