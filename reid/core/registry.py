@@ -20,12 +20,14 @@ class Registry:
 
     Attributes:
         base: class that the parameters of a part must be made of.
+        reserved: of parts that are keys of a section: what else stands there, or beside them in results.
         version: grows with every new name; what was made of the registry is out of date when it differs.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind, self.version = kind, 0
         self.base: type = object
+        self.reserved: set[str] = set()
         self._params: dict[str, type] = {}
         self._builders: dict[str, Callable[..., Any]] = {}
 
@@ -37,10 +39,14 @@ class Registry:
             after: name of the part that it follows, where the order says what comes first; the last by default.
 
         Raises:
-            ReidError: the name is taken, the class is not made of :attr:`base`, or there is no part ``after``.
+            ReidError: the name is taken or none, the class is not made of :attr:`base`, or there is no part ``after``.
         """
 
         def add(params: type[T]) -> type[T]:
+            if self.reserved and (not name.isidentifier() or name.startswith("_")):
+                raise ReidError(f"{self.kind} {name!r}: its name must be letters, digits and _, a letter first")
+            if self.reserved and (name in self.reserved or hasattr(self.base, name)):
+                raise ReidError(f"{self.kind} {name}: this name stands for something else; give it another")
             if name in self._params:
                 raise ReidError(f"there is a {self.kind} {name} already, of {self._params[name].__module__}")
             if not issubclass(params, self.base):

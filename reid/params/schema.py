@@ -157,6 +157,10 @@ def _build() -> type[Params]:
     )
 
 
+LOSSES.reserved |= {"loss", *Loss.model_fields}  # the sum of all is "loss" among their values
+AUGMENTATIONS.reserved |= set(Augmentation.model_fields)
+POSTPROCESSING.reserved |= {"kind"}  # nothing else stands there
+
 _own = [registry.snapshot() for registry in ALL]
 _made: dict[tuple[int, ...], type[Params]] = {}
 

@@ -48,6 +48,27 @@ def test_registering_is_declaring_and_implementing(registry):
     assert list(registry) == ["a", "mine", "b", "c"]
 
 
+@pytest.mark.parametrize("name", ["", "two words", "a-b", "7", "_a", "kept", "method", "été!"])
+def test_a_name_that_cannot_be_or_stands_for_something_else_is_refused(registry, name):
+    registry.reserved = {"kept"}
+    Base.method = None
+    try:
+        with pytest.raises(ReidError, match=r"part .*(its name must be letters|this name stands for something else)"):
+            registry.declare(name)(params_class())
+    finally:
+        del Base.method
+
+
+@pytest.mark.parametrize(
+    ("list_", "name"),
+    [("LOSSES", "loss"), ("LOSSES", "negatives"), ("LOSSES", "copy"), ("AUGMENTATIONS", "progressive_resizing")],
+)
+def test_no_extension_takes_the_name_of_what_stands_beside_it(list_, name):
+    assert registries.LOSSES.reserved  # by reid.params
+    with pytest.raises(ReidError, match=f"{name}: this name stands for something else"):
+        getattr(registries, list_).declare(name)(type("Own", (Section,), {}))
+
+
 def test_order_is_that_of_declaration_or_the_place_after_another(registry):
     registry.declare("d")(params_class())
     registry.declare("x", after="a")(params_class())
