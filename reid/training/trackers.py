@@ -129,10 +129,11 @@ class WandB:
 
         folder = Path(os.environ.get("WANDB_DIR") or run.folder)
         folder.mkdir(parents=True, exist_ok=True)
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         for old in folder.glob(f"wandb/offline-run-*-{run.name}"):
             shutil.rmtree(old)
         self.run = wandb.init(
-            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            mode=mode,
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             dir=folder,
             id=run.name,
@@ -165,7 +166,7 @@ def chosen() -> list[str]:
     for name in names:
         if importlib.util.find_spec(KINDS[name].package) is None:
             raise ReidError(
-                f"{VARIABLE}: {name} is not installed; `pip install -r envs/tracking.in` in this environment brings "
+                f"{VARIABLE}: {name} is not installed; `pip install --require-hashes -r envs/tracking.txt` in this environment brings "
                 f"the trackers, and `unset {VARIABLE}` goes without"
             )
     return names
