@@ -166,8 +166,8 @@ def chosen() -> list[str]:
     for name in names:
         if importlib.util.find_spec(KINDS[name].package) is None:
             raise ReidError(
-                f"{VARIABLE}: {name} is not installed; `pip install --require-hashes -r envs/tracking.txt` in this environment brings "
-                f"the trackers, and `unset {VARIABLE}` goes without"
+                f"{VARIABLE}: {name} is not installed; `pip install --require-hashes -r envs/tracking.txt` in this "
+                f"environment brings the trackers, and `unset {VARIABLE}` goes without"
             )
     return names
 

@@ -82,7 +82,7 @@ def test_an_unknown_tracker_is_one_error_with_those_there_are(monkeypatch):
 
 def test_a_package_that_is_missing_is_one_error_with_the_line_that_installs_it(monkeypatch, recorder):
     recorder.package = "a_package_that_nobody_has"
-    with pytest.raises(ReidError, match=r"recorder is not installed; `pip install -r envs/tracking\.in`"):
+    with pytest.raises(ReidError, match=r"recorder is not installed; `pip install .* -r envs/tracking\.txt`"):
         trackers.chosen()
 
 
