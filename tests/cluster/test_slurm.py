@@ -1,4 +1,4 @@
-"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`. About half an hour.
+"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`. About an hour on two cores.
 
 Tests of one file, in order: the later ones change a model of the clone that the first has run.
 """
@@ -126,7 +126,7 @@ def test_trainings_lie_side_by_side(cluster):
 
 
 def test_what_a_killed_controller_left_is_named_and_goes_on_after_scancel(cluster, expected):
-    cluster.epochs(40)
+    cluster.epochs(400)  # it must outlast two starts of snakemake
     controller = cluster.start(*ON_SLURM, CHECKPOINT)
     cluster.begun(2, controller)
     os.killpg(controller.pid, signal.SIGKILL)
@@ -141,7 +141,7 @@ def test_what_a_killed_controller_left_is_named_and_goes_on_after_scancel(cluste
     assert "told to end" in cluster.said()
     cluster.run(*ON_SLURM, CHECKPOINT)
     assert "resumes in epoch" in cluster.said()
-    assert _training(cluster) == expected(40)
+    assert _training(cluster) == expected(400)
 
 
 def test_a_training_that_ends_without_its_controller_is_taken_over(cluster, expected):
