@@ -1,4 +1,4 @@
-"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`. About an hour on two cores.
+"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`. About an hour.
 
 Tests of one file, in order: the later ones change a model of the clone that the first has run.
 """
