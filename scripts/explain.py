@@ -12,7 +12,8 @@ from reid.models import device
 from reid.models.checkpoint import load
 from reid.ranking.distances import read_distances
 from reid.ranking.query_gallery import read_queried
-from reid.reports.explanation import COLUMNS, LARGEST, choose, maps_of
+from reid.reports.chosen_queries import COLUMNS, LARGEST, choose
+from reid.reports.explanation import maps_of
 from reid.reports.explanation_sheet import draw
 
 

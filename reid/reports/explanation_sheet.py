@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw, ImageFont
 
+from reid.reports.chosen_queries import Chosen
 from reid.reports.drawing import font, save_sheet, tile
-from reid.reports.explanation import Chosen
 from reid.reports.palette import HEAT, LINE, MATCH, NO_MATCH, TEXT, WHITE
 from reid.reports.ranked_boxes import Box
 
@@ -75,7 +75,7 @@ def draw(
         path: the file to make.
         chosen: the queries.
         maps: of ``reid.reports.explanation.maps_of``.
-        table: the index (``reid.reports.explanation.COLUMNS``).
+        table: the index (``reid.reports.chosen_queries.COLUMNS``).
         store: its thumbnails, uint8 N x H x W x 3.
     """
     bold, plain, small = font(14, bold=True), font(13), font(12)

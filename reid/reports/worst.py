@@ -5,18 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageDraw
 
 from reid.core.tables import values
-from reid.reports.drawing import font, save_sheet, tile
-from reid.reports.palette import GREY, LINE, MATCH, NO_MATCH, NOTICE, QUERY, QUIET, TEXT, VERMILLION, WHITE
 from reid.reports.ranked_boxes import Box, ranked_boxes
+from reid.reports.ranked_sheet import RankedQuery, ranked_sheet
 from reid.reports.scorecard import TRAINED_ON
 from reid.retrieval.order import Pairs, Ranked
 
 QUERIES, PER_ACTION, BOXES = 10, 2, 8  # on a sheet, of one action, of one query
-_HEIGHT, _WIDEST, _GAP, _LINE = 136, 160, 8, 20  # pixels: of an image, at most, between, of text
-_BAR = 5 * _GAP  # pixels: for the bar before a late match
 _KEY = (  # of the sheet, by the line
     "{} of {:,}, no more than {} of one action. Framed in blue the query, then its best boxes with their distances:",
     "match: tick and frame, no match: cross. Behind the bar the first match, where it comes later.",
@@ -86,21 +82,6 @@ def worst_answers(
     ]
 
 
-def _mark(draw: ImageDraw.ImageDraw, x: int, y: int, match: bool) -> None:
-    """A tick or a cross on a disc, centred at (x, y)."""
-    draw.ellipse((x - 10, y - 10, x + 10, y + 10), fill=MATCH if match else NO_MATCH, outline=WHITE, width=2)
-    if match:
-        draw.line(((x - 5, y), (x - 1, y + 4), (x + 5, y - 4)), fill=WHITE, width=3, joint="curve")
-    else:
-        draw.line((x - 4, y - 4, x + 4, y + 4), fill=WHITE, width=3)
-        draw.line((x - 4, y + 4, x + 4, y - 4), fill=WHITE, width=3)
-
-
-def _frame(draw: ImageDraw.ImageDraw, x: int, y: int, width: int, colour: str) -> None:
-    """A frame around the image whose corner is (x, y)."""
-    draw.rectangle((x - 3, y - 3, x + width + 2, y + _HEIGHT + 2), outline=colour, width=3)
-
-
 def _heading(query: dict[str, Any]) -> tuple[str, str]:
     """What is known of a query, in two parts: the first is set bold."""
     one = query["positives"] == 1
@@ -125,46 +106,7 @@ def worst_sheet(
         total: how many queries the split has.
         store: thumbnails, uint8 N x H x W x 3.
     """
-    width = min(_WIDEST, max(1, round(_HEIGHT * store.shape[2] / store.shape[1])))
-    step, first = max(width, 56) + _GAP, 2 * _GAP
-    gallery = first + step + 3 * _GAP
-    line = _LINE + _HEIGHT + 2 * _GAP + _LINE + 2 * _GAP
-    small, normal, bold, title = font(12), font(13), font(13, bold=True), font(17, bold=True)
-    top = 4 * _GAP + 3 * _LINE + (2 * _LINE if trained_on else 0)
-    page = max(gallery + BOXES * step + _BAR + step + _GAP, 900)
-    sheet = Image.new("RGB", (page, top + len(answers) * line), WHITE)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((first, _GAP), f"{split}: the queries of lowest AP", fill=TEXT, font=title)
-    for i, text in enumerate(_KEY):
-        draw.text((first, _GAP + 28 + 17 * i), text.format(len(answers), total, PER_ACTION), fill=QUIET, font=small)
-    if trained_on:
-        text, y = TRAINED_ON.format(split), top - 2 * _LINE - _GAP
-        edges = draw.textbbox((first + _GAP, y + 5), text, font=bold)
-        draw.rectangle((first, y, edges[2] + _GAP, y + 27), fill=NOTICE, outline=VERMILLION)
-        draw.text((first + _GAP, y + 5), text, fill=TEXT, font=bold)
-
-    def image(x: int, y: int, row: int) -> None:
-        sheet.paste(tile(store[row], _HEIGHT, width), (x, y))
-
-    for number, (query, row, boxes) in enumerate(answers):
-        y = top + number * line
-        draw.line((first, y - _GAP, page - first, y - _GAP), fill=LINE)
-        known, more = _heading(query)
-        draw.text((first, y), known, fill=TEXT, font=bold)
-        draw.text((first + draw.textlength(known, font=bold) + 2 * _GAP, y), more, fill=TEXT, font=normal)
-        y += _LINE + _GAP
-        image(first, y, row)
-        _frame(draw, first, y, width, QUERY)
-        for place, box in enumerate(boxes):
-            x = gallery + place * step
-            if box.rank > BOXES:
-                x = gallery + BOXES * step + _BAR
-                middle = x - 3 * _GAP - _GAP // 2
-                draw.line((middle, y, middle, y + _HEIGHT), fill=GREY, width=2)
-            image(x, y, box.row)
-            if box.match:
-                _frame(draw, x, y, width, MATCH)
-            _mark(draw, x + width - 10, y + _HEIGHT - 10, bool(box.match))
-            text = f"{box.distance:.3f}" if box.rank <= BOXES else f"rank {box.rank}: {box.distance:.3f}"
-            draw.text((x, y + _HEIGHT + 5), text, fill=TEXT, font=small)
-    save_sheet(sheet, path)
+    key = [text.format(len(answers), total, PER_ACTION) for text in _KEY]
+    notice = TRAINED_ON.format(split) if trained_on else ""
+    lines = [RankedQuery(*_heading(query), row, boxes) for query, row, boxes in answers]
+    ranked_sheet(path, f"{split}: the queries of lowest AP", key, notice, lines, BOXES, store)

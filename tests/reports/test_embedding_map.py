@@ -1,5 +1,6 @@
 """The map of embeddings: planted groups stay together, no thumbnail covers another, names are found."""
 
+import re
 import subprocess
 import sys
 
@@ -149,7 +150,7 @@ def test_the_program_writes_what_the_library_draws(tmp_path):
     command += ["--thumbnails", files["thumbnails"]]
     command += ["--embeddings", tmp_path / "e.npy", "--action", "0", "2", "--out", tmp_path / "a.png"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0 and re.fullmatch(r"wrote [^\n]+\n", done.stderr), done.stderr
     rows, name = rows_of_actions(table, [0, 2])
     places = project(embeddings.astype(np.float32)[rows])
     title = f"valid: {name}, 28 boxes"

@@ -1,5 +1,6 @@
 """Activation maps: sums, finite differences, planted places; every kind of backbone; which boxes are shown."""
 
+import re
 import subprocess
 import sys
 
@@ -20,7 +21,8 @@ from reid.models.embedder import Embedder
 from reid.params.schema import section_class
 from reid.ranking.distances import read_distances
 from reid.reports.activation import find_places, similarity_maps
-from reid.reports.explanation import COLUMNS, Chosen, choose, maps_of
+from reid.reports.chosen_queries import COLUMNS, Chosen, choose
+from reid.reports.explanation import maps_of
 from reid.reports.explanation_sheet import draw, heat
 from reid.reports.ranked_boxes import Box
 
@@ -284,7 +286,7 @@ def test_the_program_writes_what_the_library_draws(split, tmp_path):
         command += [f"--{name}", path]
     command += ["--out", tmp_path / "a.png", "--worst", "2", "--matches", "2"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0 and re.fullmatch(r"wrote [^\n]+\n", done.stderr), done.stderr
     compute.prepare(1)
     network.to(compute.device())
     store, (table, queries) = np.load(split["thumbnails"]), chosen(split, worst=2, matches=2)
