@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from reid.core.tables import column, is_query
 from reid.raw.filenames import CLASSES
 from reid.reports.drawing import font, save_sheet, tile
+from reid.reports.leader_lines import draw_links
 from reid.reports.named_rows import GAME_COLUMNS
 from reid.reports.palette import (
     BLACK,
@@ -130,34 +131,8 @@ def draw_map(
         if letters:
             pen.rectangle((left, above + height - 13, left + 20, above + height - 1), fill=WHITE, outline=colour)
             pen.text((left + 10.5, above + height - 7), letters, fill=TEXT, font=tiny, anchor="mm")
-    _draw_links(sheet, links, corner, (width, height))
+    draw_links(sheet, links, corner, (width, height), _APART)
     save_sheet(sheet, path)
-
-
-def _draw_links(sheet: Image.Image, links: list[tuple[int, int]], corner: np.ndarray, size: tuple[int, int]) -> None:
-    """Lines over the images, from the edge of a query to a dot at the edge of a match.
-
-    Args:
-        sheet: to draw on.
-        links: (query, box), positions in ``corner``.
-        corner: int array N x 2, (x, y) of the images.
-        size: (width, height) of an image.
-    """
-    fine, half = 2, np.array(size) / 2  # drawn twice as large for smooth edges
-    masks = [Image.new("L", (sheet.width * fine, sheet.height * fine)) for _ in range(2)]
-    pens = [ImageDraw.Draw(mask) for mask in masks]
-    widths = (5, 2) if len(corner) <= 200 else (3, 1)  # a white edge, or a dark line is lost on a dark image
-    for i, j in links:
-        way = (corner[j] - corner[i]).astype(np.float64)
-        inside = (half + 2) / np.maximum(abs(way), 1e-9)  # share of the way that lies in an image, for each side
-        start, end = corner[i] + half + inside.min() * way, corner[j] + half - inside.min() * way
-        for pen, wide in zip(pens, widths, strict=True):
-            pen.line((*(start * fine), *(end * fine)), fill=255, width=wide * fine)
-            reach = (wide + 4) / 2 * fine
-            pen.ellipse((*(end * fine - reach), *(end * fine + reach)), fill=255)
-    for mask, colour, share in zip(masks, (WHITE, TEXT), (0.7, 1), strict=True):
-        mask = mask.resize(sheet.size, Image.Resampling.BOX).point(lambda value, share=share: round(value * share))
-        sheet.paste(Image.new("RGB", sheet.size, colour), mask=mask)
 
 
 def _frame(pen: ImageDraw.ImageDraw, box: tuple[float, float, float, float], colour: str, double: bool) -> None:
@@ -175,7 +150,11 @@ def _caption(queries: bool, links: bool, boxes: int) -> str:
     )
     text = f"{how}; moved to cells of a grid, so that none covers another."
     text += " A black frame is a query." * queries
-    return text + " A line leads from a query to a dot at each of its matches." * links
+    return (
+        text
+        + " A line leads from a query to a dot at each of its matches, around other images; lines of one query have one colour."
+        * links
+    )
 
 
 def _legend(

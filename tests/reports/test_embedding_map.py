@@ -1,5 +1,6 @@
 """The map of embeddings: planted groups stay together, no thumbnail covers another, names are found."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from reid.core.errors import ReidError
 from reid.core.tables import column, is_query
 from reid.raw.filenames import CLASSES
 from reid.reports.embedding_map import STYLES, _matches, _sizes, draw_map
+from reid.reports.leader_lines import route
 from reid.reports.named_rows import rows_of_actions, rows_of_game
 from reid.reports.projection import arrange, project
 
@@ -97,6 +99,25 @@ def test_lines_lead_to_matches_and_to_no_other_box():
     assert links == wanted and len(wanted) >= 7
     hidden = gallery.make_index(SIZES, labels=False)
     assert _matches(hidden, rows_of_actions(hidden, [2, 0])[0]) == []
+
+
+def test_lines_run_through_no_other_image():
+    rng, size, apart = np.random.default_rng(0), (30, 60), 12
+    corner = 50 + rng.permutation(np.argwhere(np.ones((6, 5))))[:22] * (np.array(size) + apart)
+    covers = np.full((600, 400), -1)  # which image covers a pixel, by (y, x)
+    for i, (x, y) in enumerate(corner):
+        covers[y : y + size[1], x : x + size[0]] = i
+    bent = 0
+    for i, j in itertools.permutations(range(22), 2):
+        way = route(i, j, corner, size, apart)
+        bent += len(way) > 2
+        for one, other in itertools.pairwise(way):
+            x, y = np.floor(one + np.linspace(0, 1, 1000)[:, None] * (other - one)).astype(int).T
+            assert (covers[y, x] == -1).all(), (i, j)
+        for place, image in ((way[0], i), (way[-1], j)):
+            x, y = np.clip(np.rint(place), corner[image], corner[image] + np.array(size) - 1)
+            assert np.abs(place - (x, y)).max() <= 4, (i, j)
+    assert 100 < bent < 400
 
 
 def test_actions_and_games_are_found_by_name():
