@@ -150,11 +150,8 @@ def _caption(queries: bool, links: bool, boxes: int) -> str:
     )
     text = f"{how}; moved to cells of a grid, so that none covers another."
     text += " A black frame is a query." * queries
-    return (
-        text
-        + " A line leads from a query to a dot at each of its matches, around other images; lines of one query have one colour."
-        * links
-    )
+    text += " A line leads from a query to a dot at each of its matches, around other images;" * links
+    return text + " the lines of a query have one colour." * links
 
 
 def _legend(
