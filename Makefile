@@ -5,7 +5,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ACTIVE := . .venv/bin/activate &&
 
-.PHONY: submission test test-cluster lint record adopt verify cards crate fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements platforms
+.PHONY: docs submission test test-cluster lint record adopt verify cards crate fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements platforms
 
 submission: .venv/ready
 	$(ACTIVE) snakemake --cores 8 submission
@@ -53,7 +53,7 @@ fuzz: .venv/ready
 
 # Kills, full disks, missing rights, two at once, flipped bytes, clocks, signals: about half an hour.
 faults: .venv/ready
-	$(ACTIVE) FAULTS=all pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/engines tests/training/test_resume.py \
+	$(ACTIVE) FAULTS=all pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/engines tests/page/test_firefox.py tests/training/test_resume.py \
 	  tests/training/test_told_to_end.py tests/training/test_ranks.py tests/training/test_gradients.py tests/test_readme_runs.py \
 	  tests/models/test_export.py
 
@@ -86,6 +86,11 @@ profile: submission
 # The pictures of the README, from the finished run; needs a Chromium.
 pictures: submission
 	$(ACTIVE) python docs/make_pictures.py
+
+# The documentation as a site that opens from disk: site/index.html.
+docs: .venv/ready
+	$(ACTIVE) uv pip install --quiet --require-hashes -r envs/docs.txt
+	$(ACTIVE) NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 # The graph of the rules in the README.
 graph: .venv/ready
