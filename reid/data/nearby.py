@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,7 +70,8 @@ def nearby(path: Path | str) -> Iterator[Path]:
         return
     status = regular(path).stat()
     what = f"{os.path.realpath(path)}\0{status.st_size}\0{status.st_mtime_ns}"
-    copy = folder / f"reid-{os.getuid()}-{hashlib.sha256(what.encode(errors='surrogateescape')).hexdigest()[:16]}.npy"
+    name = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()[:16]
+    copy = folder / f"reid-{os.getuid()}" / f"{name}.npy"
     lock = None
     try:
         lock = _hold(copy, lambda: _copy(Path(path), copy, kind))
@@ -100,7 +102,11 @@ def _hold(copy: Path, make: Callable[[], None]) -> TextIO:
     """
     path = copy.with_suffix(".lock")
     while True:
-        lock = open(path, "a")  # noqa: SIM115 - held until it is let go
+        _own_folder(path.parent)
+        try:
+            lock = open(path, "a")  # noqa: SIM115 - held until it is let go
+        except FileNotFoundError:  # the last one has just removed the folder
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)
             if _is_open_as(path, lock) and copy.exists():
@@ -122,7 +128,18 @@ def _let_go(copy: Path, lock: TextIO) -> None:
         if _is_open_as(path, lock):
             for name in (copy, sums_path(copy), path):
                 name.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # other copies are in it
+                path.parent.rmdir()
     lock.close()
+
+
+def _own_folder(folder: Path) -> None:
+    """Make a folder that nobody else can write to: others can put files into /tmp under names that we would take."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+            raise ReidError(f"{folder} is not a folder of this user alone")
 
 
 def _is_open_as(path: Path, file: TextIO) -> bool:

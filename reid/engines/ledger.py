@@ -160,7 +160,7 @@ def adopt() -> None:
     if absent:
         print(
             f"{len(absent)} files that DVC does not keep are not here, such as {absent[0]}. Results do not need them; "
-            "before you train or change the data: `dvc repro`, which brings them, then adopt again"
+            "before you change anything: `dvc repro`, which brings them, then adopt again"
         )
 
 

@@ -39,12 +39,15 @@ def store(tmp_path, monkeypatch, caplog):
 
 
 def left(store):
-    return sorted(path.name for path in (store.parents[1] / "tmp").iterdir())
+    """Names of all that is left in TMPDIR, folders too."""
+    return sorted(path.name for path in (store.parents[1] / "tmp").rglob("*"))
 
 
 def test_a_copy_that_is_the_same_and_goes(store, caplog):
     with nearby(store) as path:
-        assert path.parent.name == "tmp" and path.read_bytes() == CONTENT
+        assert (
+            path.parents[1].name == "tmp" and path.parent.stat().st_mode & 0o077 == 0 and path.read_bytes() == CONTENT
+        )
         assert read_sums(path) == read_sums(store)
         assert "lies on nfs4: read from a copy" in caplog.text
     assert left(store) == []
@@ -93,6 +96,15 @@ def test_a_full_disk_is_told_and_the_store_read_in_place(store, caplog, monkeypa
     assert "set TMPDIR to a larger disk" in caplog.text and left(store) == []
 
 
+def test_a_folder_that_others_can_write_to_is_not_used(store, caplog):
+    folder = store.parents[1] / f"tmp/reid-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with nearby(store) as path:
+        assert path == store
+    assert "is not a folder of this user alone" in caplog.text
+
+
 def test_an_error_while_reading_frees_the_copy(store):
     with pytest.raises(KeyboardInterrupt), nearby(store):
         raise KeyboardInterrupt
@@ -133,10 +145,10 @@ with nearby({str(store)!r}):
         assert process.stdout.readline() == "reads\n"
         with nearby(store) as path:
             assert path.read_bytes() == CONTENT
-        assert len(left(store)) == 3, "the other process reads it"
+        assert len(left(store)) == 4, "the other process reads it"
         process.send_signal(signal.SIGKILL)
         process.wait()
-    before = (store.parents[1] / "tmp" / left(store)[-1]).stat().st_mtime_ns
+    before = next((store.parents[1] / "tmp").rglob("[!.]*.npy")).stat().st_mtime_ns
     time.sleep(0.01)
     with nearby(store) as path:
         assert path.stat().st_mtime_ns == before
