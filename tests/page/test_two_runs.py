@@ -10,7 +10,10 @@ from builders import ROOT
 from builders.contrast import contrast
 from builders.gallery import make_index, write_split
 from builders.page import data_of, make_page, parts_of
+from reid.core.errors import ReidError
 from reid.data.index import read_index
+from reid.evaluation.comparison import compare, find_result
+from reid.evaluation.queries import query_table
 from reid.evaluation.true_matches import scored_rows
 from reid.page.header import Score, differences
 from reid.page.rankings import rank_actions
@@ -65,9 +68,6 @@ def test_the_page_holds_both_rankings_and_their_scores(page, ranked):
 
 def test_the_difference_is_that_of_compare(runs):
     """scripts/compare.py takes another way: over the tables of queries."""
-    from reid.evaluation.comparison import compare
-    from reid.evaluation.queries import query_table
-
     table, _ = read_index(runs[0]["index"])
     tables, pages = [], []
     for path in (runs[1], runs[0]["distances"]):
@@ -92,8 +92,8 @@ def test_the_program_takes_files_and_folders(runs, tmp_path):
     done = subprocess.run([*command, before, tmp_path / "results"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert data_of(tmp_path / "two.html")["runs"] == [str(before), str(tmp_path / "results")]
-    done = subprocess.run([*command, before, tmp_path], capture_output=True, text=True)
-    assert done.returncode == 1 and "distances/valid.parquet: is missing" in done.stderr
+    with pytest.raises(ReidError, match="distances/valid.parquet: is missing"):
+        find_result(str(tmp_path), "distances/valid.parquet", "scripts/distances.py")
 
 
 def test_a_browser_sorts_filters_and_marks_by_the_difference(visit, page, ranked):

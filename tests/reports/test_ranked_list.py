@@ -65,11 +65,11 @@ def test_hidden_labels_have_no_marks_and_a_trained_split_its_notice(tmp_path, mo
         drawn(tmp_path / "c", monkeypatch, queries=(99,))
 
 
-def test_the_program_makes_the_same_bytes_twice(tmp_path):
-    paths = write_split(tmp_path, make_index(SIZES))
+def test_the_program_draws_what_the_library_draws(tmp_path, monkeypatch):
+    given, *_ = drawn(tmp_path, monkeypatch, boxes=10)
     command = [sys.executable, ROOT / "scripts/ranked_list.py", "--params", ROOT / "params.yaml", "--query", "4", "0"]
-    command += [part for name, path in paths.items() for part in (f"--{name}", path)]
-    for name in ("a.png", "b.png"):
-        done = subprocess.run([*command, "--out", tmp_path / name], capture_output=True, text=True)
-        assert done.returncode == 0 and re.fullmatch(r"wrote [^\n]+\n", done.stderr), done.stderr
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    for name, file in (("index", "index.parquet"), ("thumbnails", "t.npy"), ("distances", "d.parquet")):
+        command += [f"--{name}", tmp_path / file]
+    done = subprocess.run([*command, "--out", tmp_path / "again.png"], capture_output=True, text=True)
+    assert done.returncode == 0 and re.fullmatch(r"wrote [^\n]+\n", done.stderr), done.stderr
+    assert (tmp_path / "again.png").read_bytes() == given[0].read_bytes()
