@@ -18,6 +18,7 @@ from reid.core.checksums import difference, read_sums
 from reid.core.errors import ReidError
 from reid.data.index import build_index, write_index
 from reid.params.reading import read_params
+from reid.sources import together
 
 BASE = changed(load(MINIMAL), {f"download.synthetic.actions.{split}": 1 for split in ("valid", "challenge")})
 
@@ -76,17 +77,32 @@ def test_matches_are_drawn_once(team, monkeypatch, split):
 
 
 def test_other_matches_are_others(team):
-    download(team, "a")
-    team.params({"download.synthetic.seed": 2})
-    download(team, "b")
-    assert not taken(team)
+    def key(split="valid", **changes):
+        team.params({f"download.{place}": value for place, value in changes.items()})
+        return together._key(read_params(team.root / "params.yaml").download, split)
+
+    others = [
+        key(),
+        key("test"),
+        key(**{"synthetic.seed": 2}),
+        key(**{"synthetic.actions.valid": 3}),
+        key(source="soccernet"),
+    ]
+    assert len(set(others)) == 5 and None not in others
+    assert key(**{"synthetic.actions.train": 9}) == key(), "another split's"
+    assert key(source="local", path=str(team.root)) is None
 
 
-def test_the_soccernet_download_comes_from_a_team_mate(team, monkeypatch, make_zip):
+@pytest.fixture
+def fetched(team):
+    """A zip that the downloader of SoccerNet has brought already, to folder ``a``."""
     kept = team.root / "a/work/reid/valid.zip"
     kept.parent.mkdir(parents=True)
     split_zip(kept)
     team.params({"download.source": "soccernet"})
+
+
+def test_the_soccernet_download_comes_from_a_team_mate(team, fetched, monkeypatch):
     first = download(team, "a")
     forbid(monkeypatch, "reid.sources.soccernet._download")
     second = download(team, "b")
@@ -114,16 +130,15 @@ def test_a_pin_finds_a_zip_whatever_its_source(team, monkeypatch):
         download(team, "e")  # without a pin nothing says that it is this one
 
 
-def test_a_zip_of_another_split_is_told_and_not_taken(team):
+def test_a_zip_of_another_split_is_told_and_not_taken(team, fetched):
     first = download(team, "a")
     (key,) = (team.root / "place/keys").iterdir()
     wrong = split_zip(team.root / "train.zip", "train")
     key.write_text(json.dumps({"sha256": digest(wrong)}))
     wrong.rename(team.root / "place/objects" / digest(wrong))
-    second = download(team, "b")
+    second = download(team, "a")
     assert "is not the valid split" in team.text() and not taken(team)
-    assert first.read_bytes() == second.read_bytes()
-    assert json.loads(key.read_text())["sha256"] == digest(first), "mended"
+    assert second == first and json.loads(key.read_text())["sha256"] == digest(first), "mended"
 
 
 @pytest.fixture
