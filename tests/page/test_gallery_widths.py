@@ -15,6 +15,7 @@ def sizes(page, first):
     for i, width in enumerate(WIDTHS):
         page.emulate_media(color_scheme=("light", "dark")[(i + first) % 2])
         page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function("asked => width === asked", arg=width)  # the page's own: it has drawn its rows anew
         yield width
 
 
@@ -63,13 +64,11 @@ def test_cards_hold_both_rankings_and_tools_fit(visit, two):
         page.wait_for_function(
             "[...document.querySelector('.row').querySelectorAll('.place span')].every(e => e.innerText)"
         )
-        card = page.locator(".row").first.bounding_box()
-        for part in page.locator(".row").first.locator(".box, .about > *").all():
-            box = part.bounding_box()
+        card, *inside = boxes_of(page, ".row[aria-posinset='1'], .row[aria-posinset='1'] :is(.box, .about > *)")
+        for box in inside:
             assert card["x"] <= box["x"] and box["x"] + box["width"] <= card["x"] + card["width"], width
             assert box["y"] + box["height"] <= card["y"] + card["height"], width
-        shown = page.locator("#tools :is(input, select, button):visible")
-        boxes = [field.bounding_box() for field in shown.all()]
+        boxes = [box for box in boxes_of(page, "#tools :is(input, select, button)") if box["width"]]
         for i, one in enumerate(boxes):
             assert one["x"] >= 0 and one["x"] + one["width"] <= width, width
             assert not any(overlap(one, other) for other in boxes[:i]), width
@@ -95,6 +94,11 @@ def test_a_click_enlarges_with_file_name_and_labels(visit, valid):
             assert "-0-12-43-None.png" in text and "person" in text and "px" in text
             assert caption.evaluate("e => e.scrollWidth <= e.clientWidth")
         page.keyboard.press("Escape")
+
+
+def boxes_of(page, selector):
+    """Where elements stand, all at one moment."""
+    return page.eval_on_selector_all(selector, "all => all.map(element => element.getBoundingClientRect().toJSON())")
 
 
 def overlap(a, b):
