@@ -8,7 +8,7 @@ ACTIVE := . .venv/bin/activate &&
 .PHONY: docs submission test test-cluster lint record adopt verify cards crate fuzz faults tune ablation bench bench-gpu growth profile pictures graph requirements platforms
 
 submission: .venv/ready
-	$(ACTIVE) snakemake --cores 8 submission
+	$(ACTIVE) snakemake --cores 8 submission && python scripts/overview.py
 
 test: .venv/ready
 	$(ACTIVE) pytest -n 2 --dist loadfile --no-loadscope-reorder

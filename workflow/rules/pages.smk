@@ -1,7 +1,7 @@
 # Pages and figures to look at.
 #
 # INPUTS   data/index/{split}.parquet, data/thumbnails/{split}.npy, results/distances/{split}.parquet, what evaluate
-#          and train wrote; params.yaml: train
+#          and train wrote; params.yaml: train, evaluate, distances
 # OUTPUTS  results/browse/{split}.html, {split}/{part}.js    rankings of all queries (valid, test, challenge)
 #          results/figures/{split}.svg, {split}-worst.png    scores, and the queries of lowest AP (valid, test)
 #          results/figures/{model}-training.svg              loss, learning rate and valid mAP
@@ -42,6 +42,8 @@ rule browse:
         mem_mb=4000,
     params:
         splits=config["train"],
+        evaluate=config["evaluate"],
+        distances=config["distances"],
     message:
         "{wildcards.split}: page of the rankings"
     shell:
