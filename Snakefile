@@ -17,6 +17,9 @@ configfile: "params.yaml"
 report: "workflow/report/workflow.rst"
 
 
+container: "soccernet-reid.sif"  # with --sdm apptainer alone; docs/team.md says how to build it
+
+
 wildcard_constraints:
     split="|".join(SPLITS),
     model=engine.names(PARAMS.models),
