@@ -14,6 +14,9 @@ PARAMS = engine.params(workflow)
 configfile: "params.yaml"
 
 
+engine.read_as_we_do(config)
+
+
 report: "workflow/report/workflow.rst"
 
 

@@ -17,7 +17,7 @@ from reid.core.errors import ReidError
 from reid.core.splits import SPLITS
 from reid.engines import dates, ending, holder, outside, records, rights
 from reid.params import extensions
-from reid.params.reading import read_params
+from reid.params.reading import read_content, read_params
 from reid.params.schema import Params
 from reid.training import trackers
 
@@ -60,6 +60,15 @@ def params(workflow: Any) -> Params:
     outside.check(found)
     trackers.chosen()
     return found
+
+
+def read_as_we_do(config: dict[str, Any]) -> None:
+    """Put ``params.yaml`` as YAML 1.2, which DVC and we take it for, where Snakemake's YAML 1.1 put it.
+
+    To that a model with the name ``yes`` is one with the name True.
+    """
+    config.clear()
+    config.update(read_content())
 
 
 def prepare(workflow: Any) -> None:

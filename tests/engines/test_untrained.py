@@ -15,3 +15,6 @@ def test_challenge_alone_is_enough_for_its_submission(tmp_path):
         file.writestr("challenge/any", b"")
     once = ["download", "index", "thumbnails", "weights", "train", "embed", "distances", "rank", "provenance"]
     assert clone.would_run("results/submission/challenge.provenance.json") == {**dict.fromkeys(once, 1), "total": 9}
+    path = tmp_path / "params.yaml"  # by YAML 1.1, which Snakemake's own reader takes it for, this name is True
+    path.write_text(path.read_text().replace("\n  small:", "\n  yes:"))
+    assert clone.would_run("results/embeddings/yes/challenge.npy")["train"] == 1
