@@ -61,13 +61,13 @@ CASES = [
     Case("train", "ViT-B/16, 256x128", "vit-b-clip", {}),
     Case("train", "ViT-B/16, 256x128", "vit-b-clip", COMPILED),
     Case("train", "OSNet-AIN x1.0, 256x128", "osnet", {}),
-    Case("train", "ViT-L/14, 252x126", "vit-l-clip-ensemble", {}),
+    Case("train", "ViT-L/14, 224x224", "vit-l-clip-ensemble", {}),
     Case("embed", "ResNet-50, 256x128", "resnet50", {}),
     Case("embed", "ResNet-50, 256x128", "resnet50", {"precision": "fp32"}),
     Case("embed", "ViT-B/16, 256x128", "vit-b-clip", {}),
-    Case("memory", "ViT-L/14, 252x126", "vit-l-clip-ensemble", WHOLE),
-    Case("memory", "ViT-L/14, 252x126, checkpointing", "vit-l-clip-ensemble", WHOLE | {"network.checkpointing": True}),
-    Case("memory", "ViT-L/14, 252x126, chunk 32", "vit-l-clip-ensemble", WHOLE | {"chunk": 32}),
+    Case("memory", "ViT-L/14, 224x224", "vit-l-clip-ensemble", WHOLE),
+    Case("memory", "ViT-L/14, 224x224, checkpointing", "vit-l-clip-ensemble", WHOLE | {"network.checkpointing": True}),
+    Case("memory", "ViT-L/14, 224x224, chunk 32", "vit-l-clip-ensemble", WHOLE | {"chunk": 32}),
 ]
 AIMS = {  # share of the bare network's pace, by kind, name and whether compiled
     ("train", "ResNet-18, 128x64", False): 0.85,

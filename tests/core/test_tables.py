@@ -156,7 +156,8 @@ def test_small_file_that_unpacks_without_bound_is_refused_before_it_does(tmp_pat
     before = pa.total_allocated_bytes()
     with pytest.raises(ReidError, match=r"a\.parquet: holds [\d,]+ (values|bytes of text), and .* is the most"):
         read_parquet(path, ["x"])
-    assert pa.total_allocated_bytes() - before < 1e6 and tracemalloc.get_traced_memory()[1] < 5e7
+    # what Arrow read ahead may not be freed yet: megabytes, where 250 MB and more would be unpacked
+    assert pa.total_allocated_bytes() - before < 5e7 and tracemalloc.get_traced_memory()[1] < 5e7
     tracemalloc.stop()
 
 

@@ -82,6 +82,7 @@ def test_a_backbone_and_an_augmentation_go_all_the_way_to_the_embeddings(clone):
     assert summary["backbone"] == "tiny" and summary["parameters"] < 100_000
 
 
+@thorough
 def test_a_rule_is_run_and_the_parity_test_takes_it_with_its_stage(clone):
     (_, script), (_, rule), (_, stage) = blocks("A rule")
     (clone.folder / "scripts/nearest.py").write_text(script)

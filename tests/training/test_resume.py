@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from builders import FAULTS, ROOT
+from builders import FAULTS, ROOT, thorough
 from builders.model import MODEL, changed, model
 from builders.training import equal, weights
 from builders.whole import MINIMAL, load
@@ -171,7 +171,7 @@ def test_fingerprint_is_that_of_parameters_start_data_and_code(tmp_path, extend)
     assert len({first, *others}) == 1 + len(others)
 
 
-@pytest.mark.slow
+@thorough
 def test_program_that_is_killed_ends_in_the_same_file(data, tmp_path):
     folder = data[-1]
     section = changed(MODEL, {**SMALL, **CHANGES["average"], "epochs": 8})
