@@ -41,12 +41,18 @@ def read_parquet(path: Path | str | bytes, columns: Sequence[str] | None = None,
     """
     foreign = isinstance(path, bytes) or not os.path.exists(sums_path(path))
     content = path if isinstance(path, bytes) else _content(regular(path, maker))
+    try:
+        return _read(content, columns, "the table" if isinstance(path, bytes) else str(path), foreign)
+    except UnicodeDecodeError as error:  # Arrow lets it through
+        raise pa.ArrowInvalid(f"a name in it is no text ({error})") from error
+
+
+def _read(content: bytes, columns: Sequence[str] | None, called: str, foreign: bool) -> pa.Table:
     with pq.ParquetFile(pa.BufferReader(content)) as file:
         for name in columns or []:
             file.schema_arrow.field(name)
         if not foreign:
             return file.read(columns)
-        called = "the table" if isinstance(path, bytes) else str(path)
         _count(file, columns, called)
         coded = [field.name for field in file.schema_arrow if field.type in (pa.string(), pa.binary())]
     with pq.ParquetFile(pa.BufferReader(content), read_dictionary=coded) as file:

@@ -177,7 +177,15 @@ def _check_sums(path: Path | str, archive: zipfile.ZipFile) -> None:
                 with archive.open(member) as file:
                     while file.read(1 << 22):
                         pass
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            OSError,
+            EOFError,
+            ValueError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:
             raise ReidError(f"{path}: is damaged: {shown(member.filename)} in it is not what was saved") from error
 
 

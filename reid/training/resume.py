@@ -31,15 +31,15 @@ class TrainingState:
         try:
             verify(self.path)
             content = torch.load(self.path, map_location="cpu", weights_only=True)
+            fingerprint, state = content["fingerprint"], dict(content["state"])
         except FileNotFoundError:
             return None
         except Exception as error:  # the reader raises a dozen kinds; a new start is always right
             log.info("%s: cannot be read (%s), the training starts anew", self.path, error)
             return None
-        if content["fingerprint"] != self.fingerprint:
+        if fingerprint != self.fingerprint:
             log.info("%s: is of other parameters, code or data, the training starts anew", self.path)
             return None
-        state: dict[str, Any] = content["state"]
         return state
 
     def save(self, trainer: Trainer, finished: Sequence[dict[str, Any]] = (), at_once: bool = False) -> None:

@@ -88,6 +88,13 @@ def test_file_of_another_kind_is_an_error_of_arrow_with_what_it_is(tmp_path, con
         read_parquet(tmp_path / "a.parquet")
 
 
+def test_a_name_that_is_no_text_is_an_error_of_arrow(tmp_path):
+    path = table_file(tmp_path, pa.table({"a_name": pa.array([[1], [2]])}), store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"a_name", b"a\xffname"))
+    with pytest.raises(pa.ArrowException, match="a name in it is no text"):
+        read_parquet(path)
+
+
 def test_half_a_file_is_cut_short(tmp_path):
     path = table_file(tmp_path, pa.table({"x": np.arange(1000)}))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -267,6 +267,10 @@ def test_flipped_bytes_of_a_zip_are_found(tmp_path):
         flipped = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
         path.write_bytes(flipped)
         fails(path, "is damaged: w/data/0 in it is not what was saved")
+    header = whole.index(b"w/data/0")  # its name, and the bit that says that this is UTF-8
+    whole[header + 2], whole[header - 23] = 0xFF, whole[header - 23] | 8
+    path.write_bytes(whole)
+    fails(path, "is damaged: w/data/0 in it is not what was saved")
 
 
 ZIPS = {

@@ -15,6 +15,7 @@ from builders import FAULTS, ROOT, thorough
 from builders.model import MODEL, changed, model
 from builders.training import equal, weights
 from builders.whole import MINIMAL, load
+from reid.core.checksums import sums_path
 from reid.core.files import read_json, sha256
 from reid.data.index import build_index, write_index
 from reid.data.thumbnails import build_store, open_store
@@ -137,6 +138,10 @@ def test_state_of_another_fingerprint_or_a_damaged_one_is_not_picked_up(data, tm
     path.write_bytes(path.read_bytes()[:1000])
     assert TrainingState(path, "one").load() is None
     assert "cannot be read" in caplog.text
+    for content in ({}, {"fingerprint": "one"}, {"fingerprint": "one", "state": 3}, [1]):  # whole, and no state
+        torch.save(content, path)
+        sums_path(path).unlink(missing_ok=True)
+        assert TrainingState(path, "one").load() is None
 
 
 def test_state_is_kept_only_when_it_is_time(data, tmp_path):
