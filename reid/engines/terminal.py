@@ -15,7 +15,6 @@ from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from reid.core.errors import ReidError
-from reid.core.files import read_json
 from reid.core.splits import RANKED, SCORED, SUBMITTED
 from reid.engines import ending
 from reid.params.schema import Params
@@ -97,7 +96,7 @@ def results(made: set[str], params: Params) -> Iterator[str]:
     if metrics:
         yield "Scores, with 95 % intervals over actions, and what a random order gets:"
         for path in metrics:
-            yield from _scores(read_json(path, maker="scripts/evaluate.py"))
+            yield _scores(path)
     if pages := [path for split in RANKED if (path := f"results/browse/{split}.html") in made]:
         yield f"To look at, in a browser: {', '.join(pages)}"
     rankings = [path for split in SUBMITTED if (path := f"results/submission/{split}.json") in made]
@@ -110,14 +109,16 @@ def results(made: set[str], params: Params) -> Iterator[str]:
         )
 
 
-def _scores(metrics: dict[str, Any]) -> Iterator[str]:
-    scores = metrics.get("of_training_data", metrics)
+def _scores(path: str) -> str:
+    from reid.reports.scorecard import read_scores  # at the end of a run, not at its start
+
+    split, trained_on, scores = read_scores(path)
     parts = []
     for name in (name for name in _SHOWN if name in scores):
-        low, high = scores["interval"][name]
-        parts.append(f"{name} {scores[name]:.3f} ({low:.3f} to {high:.3f}; random {scores['chance'][name]:.3f})")
-    trained_on = ", trained on: not a valid result" if scores is not metrics else ""
-    yield f"  {metrics['split']}{trained_on}: {', '.join(parts)}"
+        interval = scores["interval"].get(name)  # none of one action
+        within = f"{interval[0]:.3f} to {interval[1]:.3f}; " if interval else ""
+        parts.append(f"{name} {scores[name]:.3f} ({within}random {scores['chance'][name]:.3f})")
+    return f"  {split}{', trained on: not a valid result' if trained_on else ''}: {', '.join(parts)}"
 
 
 def failed(logs: list[str]) -> None:

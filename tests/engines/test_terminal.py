@@ -16,6 +16,8 @@ from reid.params import check_params
 
 METRICS = {
     "split": "valid",
+    "queries": 8,
+    "actions": 2,
     "mAP": 0.5,
     "rank-1": 0.25,
     "chance": {"mAP": 0.125, "rank-1": 0.0625},
@@ -35,6 +37,7 @@ def here(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "valid.json").write_text(json.dumps(METRICS))
     (folder / "test.json").write_text(json.dumps({"split": "test", "trained_on": True, "of_training_data": METRICS}))
+    return tmp_path
 
 
 def params(source="synthetic"):
@@ -49,6 +52,13 @@ def test_results_are_told_with_intervals_chance_and_where_they_go(here):
     assert "in a browser: results/browse/valid.html, results/browse/test.html, results/browse/challenge.html" in said
     assert "To submit: results/submission/test.json, results/submission/challenge.json\n" in said
     assert terminal.UPLOAD in said
+
+
+def test_scores_of_one_action_have_no_interval(here):
+    alone = {**METRICS, "interval": {"mAP": None, "rank-1": None}}
+    (here / "results/metrics/valid.json").write_text(json.dumps(alone))
+    said = "\n".join(terminal.results({"results/metrics/valid.json"}, params()))
+    assert "valid: mAP 0.500 (random 0.125), rank-1 0.250 (random 0.062)" in said
 
 
 def test_of_synthetic_matches_nobody_is_told_to_upload_anything(here):
