@@ -3,10 +3,12 @@
 import contextlib
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from reid.core.cli import log
 from reid.core.parallel import cores
 
 
@@ -33,6 +35,29 @@ def prepare(threads: int, seed: int | None = None) -> None:
     _allow_tf32(False)
     if seed is not None:
         torch.manual_seed(seed)
+
+
+def strict_where_possible(work: Callable[[], object]) -> bool:
+    """Refuse operations that do not repeat themselves, unless ``work`` has one; then go on allowing them.
+
+    Fused attention asks for this: its backward pass on a GPU repeats itself only where others would be refused.
+
+    Args:
+        work: has every operation that is to come.
+
+    Returns:
+        whether they are refused from here on
+    """
+    torch.set_deterministic_debug_mode("error")
+    try:
+        work()
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        torch.set_deterministic_debug_mode("warn")
+        log.warning("two trainings of one seed may differ in their last digits here: %s", str(error).partition(",")[0])
+        return False
+    return True
 
 
 def precision(name: str, where: torch.device) -> torch.dtype:

@@ -53,9 +53,10 @@ def embed_batches(
 
     def function(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(), compute.autocast(dtype, where):
-            embeddings = network(network.prepare(images))
+            x = network.prepare(images)
+            embeddings = network(x)
             if flip_test:
-                mirrored = network(network.prepare(images.flip(2)))
+                mirrored = network(x.flip(3))
                 embeddings = (normalize(embeddings) + normalize(mirrored)) / 2
             return embeddings.float()
 

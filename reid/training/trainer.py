@@ -1,11 +1,11 @@
 """A training under way: one network, step by step and epoch by epoch."""
 
+import copy
 import time
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_avg_fn
 
 from reid.core.errors import ReidError
 from reid.models import device
@@ -15,6 +15,7 @@ from reid.models.initialisation import initialise
 from reid.params.model import MovingAverage
 from reid.training import gradients, optimizers, ranks, schedules
 from reid.training.augmentation import Augment
+from reid.training.averaging import average_of
 from reid.training.dataset import Identities, Images
 from reid.training.feed import Feed, Order
 from reid.training.losses import BatchLoss
@@ -87,9 +88,6 @@ class Trainer:
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         ranks.share_statistics(network, "backbone", "projection")  # a BNNeck sees the whole batch in every process
         self.features = network.features
-        if params.compile:
-            torch.use_deterministic_algorithms(True, warn_only=True)  # of the compiler too
-            self.features = torch.compile(network.features, mode=params.compile)
         labels = np.full((3, images.shape[0]), -1)
         labels[:, identities.rows] = identities.identity, identities.action, identities.game
         action = np.zeros(identities.count, np.int64)
@@ -98,7 +96,7 @@ class Trainer:
         self.optimizer = optimizers.make(params.optimizer, network, self.criterion)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        self.average = self._average(params.averaging)
+        self.average = average_of(self.network, params.averaging)
         generator = torch.Generator().manual_seed(params.seed)
         self.feed = Feed(
             images, labels, self.augment, network.normalise, generator, params.batch_multiple, self.device
@@ -111,13 +109,23 @@ class Trainer:
         self.evaluations_since_best = 0
         self.stopped, self.rate = False, 0.0
         self.start_epoch()
+        strict = not _repeats_by_itself(self.device) and device.strict_where_possible(self._try_a_step)
+        if params.compile:
+            torch.use_deterministic_algorithms(True, warn_only=not strict)  # of the compiler too
+            self.features = torch.compile(network.features, mode=params.compile)
 
-    def _average(self, params: Any) -> AveragedModel | None:
-        if params is None:
-            return None
-        if isinstance(params, MovingAverage):
-            return AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(params.decay), use_buffers=True)
-        return AveragedModel(self.network, avg_fn=get_swa_avg_fn(), use_buffers=True)
+    def _try_a_step(self) -> None:
+        """Go forth and back with a batch of no colour, through copies: nothing of this training changes."""
+        rows = self.batches[0]
+        rows = rows[ranks.share(len(rows))][: self.params.chunk]
+        labels = torch.from_numpy(self.feed.labels[:, rows]).to(self.device)
+        network, criterion = copy.deepcopy((self.network, self.criterion))
+        filled = len(rows) + -len(rows) % self.params.batch_multiple  # or kernels are chosen for one more size
+        x = torch.zeros(filled, 3, *network.size, device=self.device).to(memory_format=torch.channels_last)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            with device.autocast(self.dtype, self.device):
+                embeddings = network.features(x)[: len(rows)]
+            criterion(embeddings, *labels, network.bnneck(embeddings))["loss"].backward()
 
     @property
     def averaged(self) -> Embedder | None:
@@ -307,6 +315,11 @@ class Trainer:
 
 
 _PLAIN = ("epoch", "batch", "seen", "sums", "seconds", "best", "evaluations_since_best", "stopped", "rate")
+
+
+def _repeats_by_itself(where: torch.device) -> bool:
+    """Whether all operations give the same bytes twice, whatever PyTorch is told."""
+    return where.type == "cpu"
 
 
 def arrays_of(network: torch.nn.Module) -> Arrays:

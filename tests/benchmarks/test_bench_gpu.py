@@ -28,7 +28,7 @@ def test_every_case_runs_at_a_hundredth(cpu, tmp_path):
 def test_program_writes_nothing_in_a_trial(cpu, monkeypatch, caplog):
     caplog.set_level("INFO", "reid")
     before = {path: path.read_bytes() for path in ROOT.glob("docs/benchmark-gpu*")}
-    monkeypatch.setattr(sys, "argv", ["bench_gpu.py", "--share", "0.01", "--cases", "11"])
+    monkeypatch.setattr(sys, "argv", ["bench_gpu.py", "--share", "0.01", "--cases", "12"])
     bench_gpu.main()
     assert "embedding, with mirror images: ViT-B/16, 256x128" in caplog.text
     assert {path: path.read_bytes() for path in ROOT.glob("docs/benchmark-gpu*")} == before

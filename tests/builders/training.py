@@ -81,13 +81,13 @@ class Net(torch.nn.Module):
 
     def normalise(self, x):
         self.seen.append((255 * x).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu())
-        return x.flatten(1)
+        return x
 
     def prepare(self, images):
         return self.normalise(images.permute(0, 3, 1, 2).float() / 255)
 
     def features(self, x):
-        return self.backbone(x)
+        return self.backbone(x.flatten(1))
 
     def forward(self, x):
         return self.features(x)

@@ -76,3 +76,21 @@ def test_products_and_convolutions_of_a_gpu_are_as_precise_as_chosen(name, error
         wanted = function(*(value.double() for value in inputs))
         found = function(*(value.cuda() for value in inputs)).cpu()
         assert error[0] <= ((found - wanted).abs() / wanted).max() < error[1]
+
+
+def test_what_cannot_repeat_itself_is_refused_unless_the_work_needs_it(caplog):
+    compute.prepare(1)
+    x, place = torch.zeros(4), torch.tensor([1])
+    assert compute.strict_where_possible(lambda: x.add_(1))
+    with pytest.raises(RuntimeError, match="deterministic"):
+        x.put_(place, torch.ones(1))
+    compute.prepare(1)
+    assert not compute.strict_where_possible(lambda: x.put_(place, torch.ones(1)))
+    assert "may differ in their last digits here: put_" in caplog.text
+    with pytest.warns(UserWarning, match="put_"):
+        x.put_(place, torch.ones(1))
+
+
+def test_another_error_of_the_work_is_its_own():
+    with pytest.raises(RuntimeError, match="shape"):
+        compute.strict_where_possible(lambda: torch.zeros(2).view(3))

@@ -1,5 +1,7 @@
 """Every recipe takes one real training step, with small images and no pretrained weights."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -56,7 +58,7 @@ def test_recipe_says_what_it_needs(recipe):
     head = (ROOT / f"recipes/{recipe}.yaml").read_text(encoding="utf-8").partition("\ndownload:")[0]
     assert head.startswith("# ")
     if recipe != "demo":
-        assert all(word in head for word in ("GB", "hour", "mAP"))
+        assert all(word in head for word in ("GB", "mAP")) and re.search("hour|minutes", head)
 
 
 def test_demonstration_is_what_a_fresh_clone_runs():

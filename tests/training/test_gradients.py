@@ -11,7 +11,7 @@ from reid.core.errors import ReidError
 from reid.models.recomputation import statistics_kept
 from reid.training import ranks
 
-pytestmark = pytest.mark.usefixtures("torch_as_it_was", "one_thread")
+pytestmark = pytest.mark.usefixtures("torch_as_it_was", "one_thread", "device")
 
 VIT = {
     "network.backbone": "test_vit",
@@ -62,7 +62,7 @@ def test_chunks_accumulate_and_clip_as_whole_batches_do():
 def test_both_passes_of_a_chunk_drop_the_same_paths():
     """With other paths in the second pass, the gradient would not be that of any loss."""
     trainer = double(trainer_of(VIT | {"network.drop_path": 0.5, "chunk": 4}))
-    x = torch.randn(12, 3, 32, 16, dtype=torch.float64)
+    x = torch.randn(12, 3, 32, 16, dtype=torch.float64, device=trainer.device)
     seen = []
     features = trainer.network.features
 
@@ -97,7 +97,7 @@ def test_checkpointing_keeps_less():
     def kept(value):
         trainer, sizes = trainer_of(VIT | {"network.checkpointing": value}), []
         with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
-            trainer.network.features(torch.randn(16, 3, 32, 16))
+            trainer.network.features(torch.randn(16, 3, 32, 16, device=trainer.device))
         return sum(sizes)
 
     assert kept(True) < kept(False) / 5
@@ -106,7 +106,7 @@ def test_checkpointing_keeps_less():
 def test_checkpointed_copies_have_weights_of_their_own():
     trainer = trainer_of({"network.checkpointing": True})
     other = copy.deepcopy(trainer.network)
-    x = torch.randn(4, 3, 32, 16)
+    x = torch.randn(4, 3, 32, 16, device=trainer.device)
     before = trainer.network.features(x).detach()
     with torch.no_grad():
         for parameter in other.parameters():

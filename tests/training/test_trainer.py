@@ -31,6 +31,7 @@ def spy(monkeypatch):
         kept.setdefault("network", Net(params, size))
         return kept["network"]
 
+    monkeypatch.setattr(training.Trainer, "_try_a_step", lambda trainer: None)  # it is no step of the training
     monkeypatch.setattr(training, "Embedder", build)
     monkeypatch.setattr(training, "BatchLoss", Loss)
     return kept
@@ -107,6 +108,34 @@ def test_backbone_of_one_size_cannot_begin_on_smaller_images():
     message = r"augmentation\.progressive_resizing: timm/swin_tiny\S+ .* does not take images of 48x48"
     with pytest.raises(ReidError, match=message):
         trainer_of({**CHEAP, **swin, **small})
+
+
+# ---- before the first step
+
+
+def test_a_step_that_is_tried_changes_nothing():
+    network = {"network.backbone": "test_vit", "network.pooling": "token", "network.drop_path": 0.5}
+    trainer = trainer_of({**network, "network.bnneck": True, "loss.memory": {"size": 12, "start": 1}})
+    before = copy.deepcopy(trainer.state())
+    trainer._try_a_step()
+    after = trainer.state()
+    for name in ("network", "criterion"):
+        assert equal(before[name], after[name])
+    assert torch.equal(before["torch"], after["torch"]) and before["optimizer"] == after["optimizer"]
+    assert all(p.grad is None for p in trainer.trained)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_cannot_repeat_itself_is_let_through_with_a_warning(refused, monkeypatch, caplog):
+    def tried(trainer):
+        if refused:
+            torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+
+    monkeypatch.setattr(training.Trainer, "_try_a_step", tried)
+    monkeypatch.setattr(training, "_repeats_by_itself", lambda device: False)
+    trainer_of(CHEAP).step()
+    assert torch.is_deterministic_algorithms_warn_only_enabled() == refused
+    assert ("may differ in their last digits" in caplog.text) == refused
 
 
 # ---- the optimizer's steps
