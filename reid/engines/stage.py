@@ -71,7 +71,7 @@ def outs(rule: str, model: str = "") -> list[str]:
 
 
 def _stages() -> dict[str, Any]:
-    stages: dict[str, Any] = YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages: dict[str, Any] = YAML(typ="safe", pure=False).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     return stages
 
 

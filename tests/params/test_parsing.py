@@ -57,13 +57,19 @@ def fails(read, text, words):
         "a: [1, [2, {b: 3}]]\nb: {c: {d: [e]}}\n? c\n: d",
         "a: |\n  two\n  lines\nb: >-\n  one\n  line\nc: 'it''s'\nd: \"\\u00e9\\x41\"",
         "a: &x {b: 1}\nc: *x\nd: &y [1, 2]\ne: *y",
-        "%YAML 1.1\n---\na: yes\nb: 010\nc: 1:30\n...\n",
+        "%YAML 1.2\n---\na: yes\nb: 010\nc: 1:30\n...\n",
         "--- {a: 1, b: 2} # comment\n",
         "a: é\nb: 日本\nc: '\U0001f600'",
     ],
 )
 def test_values_are_those_that_dvc_reads(read, tmp_path, text):
     assert read(text, read_content) == load_yaml(str(tmp_path / "p.yaml"))
+
+
+def test_another_version_of_yaml_is_refused(read):
+    """In which ``yes`` is true and 010 is 8: DVC's parser in C does not know it."""
+    with pytest.raises(ReidError, match=r"line 2: %YAML 1\.1: must be left out; a parameter file is YAML 1\.2"):
+        read("# mine\n%YAML 1.1\n---\na: yes\n", read_content)
 
 
 MERGES = {
@@ -188,7 +194,7 @@ NO_PARAMETERS = {
     "two colons": ("a: b: c", "is not valid YAML: line 1: mapping values are not allowed here"),
     "at": ("a: @b", "is not valid YAML: line 1: found character '@'"),
     "unknown alias": ("a: *b", "is not valid YAML: line 1: found undefined alias 'b'"),
-    "version": ("%YAML 3.0\n---\na: 1", "is not valid YAML: line 1: found incompatible YAML document"),
+    "version": ("%YAML 3.0\n---\na: 1", "line 1: %YAML 3.0: must be left out; a parameter file is YAML 1.2"),
     "anchor twice": ("a: &x 1\nb: &x 2", "line 2: the anchor &x stands twice"),
     "key twice": (f"{MINIMAL}embed: {{}}\n", "line 17: embed stands twice, first on line 14"),
     "key twice in a section": (with_batch("1, batch_size: 2"), "line 14: batch_size stands twice, first on line 14"),
