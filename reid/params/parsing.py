@@ -106,7 +106,9 @@ def _composed(yaml: YAML, text: str) -> Node:
     for number, line in enumerate(text.partition("---")[0].splitlines(), 1):
         # another version would be read here and not by DVC, whose parser in C knows one
         if line.startswith("%YAML") and line.split("#")[0].split()[1:] != ["1.2"]:
-            raise _RefusedError(f"line {number}: {shown(line.strip())}: must be left out; a parameter file is YAML 1.2")
+            raise _RefusedError(
+                f"line {number}: {shown(line.strip())}: must be left out; a parameter file is YAML 1.2"
+            )
     try:
         node = yaml.compose(text)
     except _RefusedError:
