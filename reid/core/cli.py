@@ -9,6 +9,7 @@ import os
 import re
 import select
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -66,14 +67,24 @@ class _Terminal(logging.Handler):
 
 
 class _File(logging.FileHandler):
-    """A log that cannot be written ends the program, with an error on the terminal."""
+    """A log that cannot be written ends the program, with an error on the terminal.
+
+    An error itself is tried a few times: what filled the disk has just been removed, and its room comes back soon.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:
+        error = record.levelno >= logging.ERROR
+        for _ in range(5 if error and self.stream else 0):
+            time.sleep(0.1)
+            with contextlib.suppress(OSError):
+                self.stream.flush()
+                return
         log.removeHandler(self)
         with contextlib.suppress(OSError):  # or Python tells of it once more as it ends
             if self.stream:
                 self.stream.close()
-        raise
+        if not error:  # an error ends the program anyway, and stands on the terminal
+            raise
 
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:

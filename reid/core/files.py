@@ -61,6 +61,8 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
         WRITTEN.append(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
+            os.truncate(partial, 0)  # its room is free at once, though a worker process may hold it open
+        with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

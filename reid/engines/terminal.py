@@ -147,7 +147,10 @@ def _reason(failure: Failure) -> Iterator[str]:
             yield f"{failure.rule} failed; all that it said: {log}"
             yield said
             return
-    yield f"{failure.rule} failed without a word; was it killed, for want of memory (dmesg) or by a time limit?"
+    yield (
+        f"{failure.rule} failed, and its log has no error: it was killed (for want of memory, see dmesg; by a time "
+        "limit), or the disk is full (see df), and what it said stands above"
+    )
 
 
 def last_error(log: Path, since: float) -> str | None:

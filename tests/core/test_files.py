@@ -173,3 +173,13 @@ def test_sha256_is_that_of_hashlib(tmp_path, size):
     steps = []
     assert sha256(tmp_path / "a", steps.append) == sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
     assert sum(steps) == size
+
+
+def test_a_file_that_failed_takes_no_room_though_another_process_holds_it_open(tmp_path):
+    with pytest.raises(ValueError), replacing(tmp_path / "a") as partial:
+        partial.write_bytes(bytes(5000))
+        held = open(partial, "rb")  # noqa: SIM115 - as by a worker that was forked meanwhile
+        raise ValueError
+    with held:
+        assert os.fstat(held.fileno()).st_size == 0
+    assert not list(tmp_path.iterdir())

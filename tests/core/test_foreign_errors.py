@@ -8,9 +8,10 @@ import sys
 import pytest
 
 PROGRAM = """
-import errno, os, resource, sys
+import errno, io, os, resource, sys
 from pathlib import Path
 from reid.core import cli
+from reid.core.errors import ReidError
 
 def main(args):
     {}
@@ -209,6 +210,27 @@ def test_log_that_cannot_be_written_is_one_line(tmp_path, log, message):
     code, out, err = shell(tmp_path, "cli.log.info('begins'); print('ends')", f"--log {log}")
     assert code == 1 and out == ""
     assert re.fullmatch(rf"(begins\n)?error: {message}.*\n", err)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_an_error_that_the_log_cannot_take_stands_on_the_terminal_alone(tmp_path):
+    code, out, err = shell(tmp_path, "raise ReidError('no room')", "--log /dev/full")
+    assert (code, out, err) == (1, "", "error: no room\n")
+
+
+def test_an_error_is_logged_as_soon_as_there_is_room_again(tmp_path):
+    body = """file = next(h for h in cli.log.handlers if hasattr(h, "baseFilename"))
+    class Full(io.StringIO):
+        tries = 0
+        def flush(self):
+            self.tries += 1
+            if self.tries < 3:
+                raise OSError(errno.ENOSPC, "full")
+            Path("found").write_text(self.getvalue())
+    file.stream = Full()
+    raise ReidError("no room")"""
+    assert shell(tmp_path, body, "--log a.log") == (1, "", "error: no room\n")
+    assert (tmp_path / "found").read_text() == "error: no room\n"
 
 
 def test_log_may_be_a_device(tmp_path):
