@@ -120,6 +120,7 @@ class Trainer:
         rows = rows[ranks.share(len(rows))][: self.params.chunk]
         labels = torch.from_numpy(self.feed.labels[:, rows]).to(self.device)
         network, criterion = copy.deepcopy((self.network, self.criterion))
+        network.train().requires_grad_()  # also what is frozen now
         filled = len(rows) + -len(rows) % self.params.batch_multiple  # or kernels are chosen for one more size
         x = torch.zeros(filled, 3, *network.size, device=self.device).to(memory_format=torch.channels_last)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
