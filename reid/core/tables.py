@@ -23,8 +23,9 @@ _MAGIC = b"PAR1"  # at both ends
 def read_parquet(path: Path | str | bytes, columns: Sequence[str] | None = None, maker: str = "") -> Any:
     """Read a Parquet file (``pyarrow.parquet.read_table`` imports ``pyarrow.dataset`` and pandas).
 
-    A file is checked against its digests. What has none is not this pipeline's own: its values are counted before they
-    are unpacked, for a few bytes may stand for billions, and checked for texts and lists that are damaged.
+    By this thread alone: with Arrow's own, a program that ended soon after was now and then aborted at its end. A file
+    is checked against its digests. What has none is not this pipeline's own: its values are counted before they are
+    unpacked, for a few bytes may stand for billions, and checked for texts and lists that are damaged.
 
     Args:
         path: the file, or its content.
@@ -52,11 +53,11 @@ def _read(content: bytes, columns: Sequence[str] | None, called: str, foreign: b
         for name in columns or []:
             file.schema_arrow.field(name)
         if not foreign:
-            return file.read(columns)
+            return file.read(columns, use_threads=False)
         _count(file, columns, called)
         coded = [field.name for field in file.schema_arrow if field.type in (pa.string(), pa.binary())]
     with pq.ParquetFile(pa.BufferReader(content), read_dictionary=coded) as file:
-        return _decoded(file.read(columns), coded, called)
+        return _decoded(file.read(columns, use_threads=False), coded, called)
 
 
 def _count(file: Any, columns: Sequence[str] | None, name: str) -> None:
@@ -66,7 +67,7 @@ def _count(file: Any, columns: Sequence[str] | None, name: str) -> None:
     size = values = 0
     for number in range(file.num_row_groups):
         # damaged metadata are an error here; asked for them first, Arrow would end the process
-        next(file.iter_batches(1, row_groups=[number], columns=columns), None)
+        next(file.iter_batches(1, row_groups=[number], columns=columns, use_threads=False), None)
         chunks = [file.metadata.row_group(number).column(i) for i in chosen]
         size += sum(chunk.total_uncompressed_size for chunk in chunks)
         values += sum(chunk.num_values for chunk in chunks)
