@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -74,17 +74,23 @@ class _File(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = record.levelno >= logging.ERROR
-        for _ in range(5 if error and self.stream else 0):
-            time.sleep(0.1)
-            with contextlib.suppress(OSError):
-                self.stream.flush()
-                return
+        if error and self.stream and _written_after_all(self.stream):
+            return
         log.removeHandler(self)
         with contextlib.suppress(OSError):  # or Python tells of it once more as it ends
             if self.stream:
                 self.stream.close()
         if not error:  # an error ends the program anyway, and stands on the terminal
             raise
+
+
+def _written_after_all(stream: TextIO) -> bool:
+    for _ in range(5):
+        time.sleep(0.1)
+        with contextlib.suppress(OSError):
+            stream.flush()
+            return True
+    return False
 
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
