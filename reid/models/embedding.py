@@ -34,6 +34,24 @@ Function = Callable[[torch.Tensor], torch.Tensor]
 _BUFFERS = 3  # of batches: one is computed, one is there to come next, one is read
 
 
+def embeddings_of(network: Embedder, images: torch.Tensor, flip_test: bool) -> torch.Tensor:
+    """Embeddings of a batch.
+
+    Args:
+        network: in evaluation mode.
+        images: uint8, B x H x W x 3, on the network's device.
+        flip_test: the mean of the embeddings of an image and of its mirror image, each of length 1.
+
+    Returns:
+        float32, B x D
+    """
+    x = network.prepare(images)
+    embeddings: torch.Tensor = network(x)
+    if flip_test:
+        embeddings = (normalize(embeddings) + normalize(network(x.flip(3)))) / 2
+    return embeddings.float()
+
+
 def embed_batches(
     network: Embedder, store: Store, batch_size: int, dtype: torch.dtype, flip_test: bool = False
 ) -> Iterator[np.ndarray]:
@@ -53,12 +71,7 @@ def embed_batches(
 
     def function(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(), compute.autocast(dtype, where):
-            x = network.prepare(images)
-            embeddings = network(x)
-            if flip_test:
-                mirrored = network(x.flip(3))
-                embeddings = (normalize(embeddings) + normalize(mirrored)) / 2
-            return embeddings.float()
+            return embeddings_of(network, images, flip_test)
 
     if where.type == "cuda":
         return _pipelined(function, store, batch_size, Copies(where))

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
 from reid.core.errors import ReidError
 from reid.core.files import replacing, sha256
 from reid.models.arrays import read_safetensors
 from reid.models.checkpoint import load
 from reid.models.embedder import Embedder
+from reid.models.embedding import embeddings_of
 
 TOLERANCE = 1e-4
 _EXTRA = ("onnx", "onnxscript", "onnxruntime")
@@ -46,12 +46,7 @@ class Exportable(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """uint8, B x H x W x 3 (RGB), to float32, B x D."""
-        embeddings = self.network(self.network.prepare(images))
-        if self.flip_test:
-            mirrored = self.network(self.network.prepare(images.flip(2)))
-            embeddings = (normalize(embeddings) + normalize(mirrored)) / 2
-        result: torch.Tensor = embeddings.float()
-        return result
+        return embeddings_of(self.network, images, self.flip_test)
 
 
 class Export:
