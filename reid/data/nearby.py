@@ -135,7 +135,8 @@ def _let_go(copy: Path, lock: TextIO) -> None:
 
 def _own_folder(folder: Path) -> None:
     """Make a folder that nobody else can write to: others can put files into /tmp under names that we would take."""
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # not Path.mkdir, whose second look fails where the folder has just gone
+        os.mkdir(folder, 0o700)
     with contextlib.suppress(FileNotFoundError):
         status = folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:

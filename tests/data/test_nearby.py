@@ -1,5 +1,6 @@
 """Stores on network file systems: read from a copy that is right, that is shared, and that goes."""
 
+import errno
 import logging
 import os
 import signal
@@ -126,6 +127,19 @@ def test_many_come_and_go_at_once(store):
     for thread in threads:
         thread.join()
     assert not wrong and left(store) == []
+
+
+def test_the_folder_may_go_while_it_is_looked_at(store, monkeypatch):
+    make = os.mkdir
+
+    def was_there_a_moment_ago(path, *args, **options):
+        monkeypatch.setattr(os, "mkdir", make)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+    monkeypatch.setattr(os, "mkdir", was_there_a_moment_ago)
+    with nearby(store) as path:
+        assert path != store and path.read_bytes() == CONTENT
+    assert left(store) == []
 
 
 def test_what_a_killed_one_left_is_used_and_goes(store):
