@@ -149,13 +149,13 @@ def in_ledger(path: Path | str) -> bool:
 
 
 def recorded(ledger: Path) -> dict[str, str]:
-    """MD5 that a ``dvc.lock`` records of each file that a stage makes, by its path."""
+    """MD5 that a ``dvc.lock`` records of each file that a stage reads or makes, by its path."""
     from ruamel.yaml import YAML, YAMLError
 
     try:
         stages = YAML(typ="safe", pure=False).load(ledger.read_text(encoding="utf-8"))["stages"]
-        outs = [out for stage in stages.values() for out in stage.get("outs", [])]
-        return {out["path"]: out["md5"] for out in outs if "md5" in out}
+        items = [item for key in ("deps", "outs") for stage in stages.values() for item in stage.get(key, [])]
+        return {item["path"]: item["md5"] for item in items if "md5" in item}
     except (OSError, YAMLError, KeyError, TypeError, AttributeError, ValueError):
         return {}
 

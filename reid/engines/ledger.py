@@ -67,7 +67,7 @@ def differing(repo: Repo, absent: Collection[str] = ()) -> str:
         repo: the ledger.
         absent: files that may be missing, as :func:`not_here` gives them.
     """
-    always = {INPUTS: ["always changed"]}
+    always = {f"workflow/inputs/dvc.yaml:{INPUTS}": ["always changed"]}
     status = {
         name: [why for why in reasons if not _only_absent(why, absent)] for name, reasons in repo.status().items()
     }

@@ -39,7 +39,7 @@ def out(path, md5="a", use_cache=False, exists=False):
     ],
 )
 def test_only_what_may_be_missing_may_be_missing(reasons, same):
-    status = {"inputs": ["always changed"], "thumbnails": reasons}
+    status = {"workflow/inputs/dvc.yaml:inputs": ["always changed"], "thumbnails": reasons}
     assert ledger.differing(repo(status), ABSENT) == ("" if same else "thumbnails")
     assert ledger.differing(repo(status)) == "thumbnails"
 

@@ -109,9 +109,9 @@ def test_both_engines_make_the_same_bytes_also_after_kills(by_snakemake, by_dvc)
 def test_a_recorded_run_leaves_dvc_nothing_to_do(by_snakemake):
     by_snakemake.run("python", "-m", "reid.engines.ledger", "record")
     said = by_snakemake.run("dvc", "repro")
-    assert re.findall("Running stage '(.*)'", said) == ["inputs"]  # which only looks outside
+    assert re.findall("Running stage '(.*)'", said) == ["workflow/inputs/dvc.yaml:inputs"]  # which only looks outside
     status = json.loads(by_snakemake.run("dvc", "status", "--json"))
-    assert status == {"inputs": ["always changed"]}
+    assert status == {"workflow/inputs/dvc.yaml:inputs": ["always changed"]}
 
 
 def test_a_dvc_run_leaves_snakemake_nothing_to_do(by_dvc):
