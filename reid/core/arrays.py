@@ -1,6 +1,7 @@
-"""NumPy's ``.npy`` files, mapped into memory. (``np.load`` would open zips and pickles too.)"""
+"""NumPy's ``.npy`` files, mapped into memory, checked as they are read. (``np.load`` would open zips and pickles.)"""
 
 import math
+import mmap
 import os
 import tokenize
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from reid.core import file_type
+from reid.core.checksums import Checker, verify
 
 _MAGIC = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -53,3 +55,66 @@ def _called(dtype: Any) -> str:
     if dtype.hasobject:
         return "Python objects"
     return "records of several fields" if dtype.names else f"values of type {dtype}"
+
+
+class CheckedArray:
+    """A ``.npy`` file mapped into memory whose blocks are checked when rows of them are first read.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        shape, dtype, ndim: of the array.
+
+    Raises:
+        OSError, ValueError: it is no such file.
+        ReidError: what is read differs from what was written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        try:
+            self.array: np.memmap = map_array(path)
+        except ValueError:
+            verify(path)  # that it is damaged is the better reason
+            raise
+        self.shape, self.dtype, self.ndim = self.array.shape, self.array.dtype, self.array.ndim
+        self._raw = np.memmap(path, np.uint8, mode="r")
+        self._data, self._first = self._raw.data, int(self.array.offset)
+        self._row = self.array.nbytes // len(self.array) if len(self.array) else 0
+        self._checker = Checker(path, len(self._raw))
+        sums = self._checker.sums
+        if sums:
+            together = self.array.flags.c_contiguous and self._row  # else a row lies in many places, or in none
+            self._check(np.arange(sums.number(self._first - 1) + 1 if together else len(sums.digests)))
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Rows by an integer, a slice, or an array or list of integers or booleans."""
+        sums = self._checker.sums
+        if sums and self._row:
+            chosen = np.atleast_1d(np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows))
+            if chosen.dtype == bool or not len(chosen):
+                chosen = np.flatnonzero(chosen)
+            start = self._first + np.unique(chosen % len(self)) * self._row
+            first, last = (
+                np.maximum((byte - sums.head) // sums.block + bool(sums.head), 0)
+                for byte in (start, start + self._row - 1)
+            )
+            numbers = np.unique(first[:, None] + np.arange(int((last - first).max(initial=0)) + 1))
+            self._check(numbers[numbers < len(sums.digests)])
+        found: np.ndarray = self.array[rows]
+        return found
+
+    def release(self) -> None:
+        """Let the system have the memory of what was read; it is mapped again when it is needed."""
+        for mapped in (self.array.base, self._raw.base):
+            if isinstance(mapped, mmap.mmap):
+                mapped.madvise(mmap.MADV_DONTNEED)
+
+    def _check(self, numbers: np.ndarray) -> None:
+        self._checker.check(self._data, numbers.tolist())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)

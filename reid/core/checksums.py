@@ -12,14 +12,12 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import xxhash
 
-from reid.core.arrays import map_array
 from reid.core.errors import ReidError
 
 BLOCK = 1 << 22  # bytes
@@ -184,8 +182,13 @@ def difference(path: Path | str, sums: Sums) -> str | None:
     size = os.path.getsize(path)
     if size != sums.size:
         return f"it has {size:,} bytes instead of {sums.size:,}"
-    data = np.memmap(path, np.uint8, mode="r").data if size else memoryview(b"")  # mapped: no copy to hash
-    return next(_problems(data, sums), None)
+    with open(path, "rb") as file:
+        return next(_problems(_mapped(file.fileno(), size), sums), None)
+
+
+def _mapped(file: int, size: int) -> memoryview:
+    """The bytes of an open file, without a copy."""
+    return memoryview(mmap.mmap(file, size, access=mmap.ACCESS_READ) if size else b"")
 
 
 def _put_back(path: Path | str) -> bool:
@@ -229,7 +232,7 @@ def _problems(content: memoryview, sums: Sums) -> Iterator[str]:
             yield f"bytes {first:,} to {end - 1:,} differ"
 
 
-class _Checker:
+class Checker:
     """Checks blocks of a file once each, when they are first needed."""
 
     def __init__(self, path: Path | str, size: int) -> None:
@@ -238,86 +241,25 @@ class _Checker:
             return
         if self.sums.size != size:
             self._refuse(f"it has {size:,} bytes instead of {self.sums.size:,}")
-        self.done = np.zeros(len(self.sums.digests) if self.sums else 0, bool)
+        self.done = bytearray(len(self.sums.digests) if self.sums else 0)
 
     def _refuse(self, problem: str) -> None:
         if not _put_back(self.path):
             raise _differs(self.path, problem)
         self.sums = None  # the whole file is what the ledger records
 
-    def check(self, data: memoryview, numbers: np.ndarray) -> None:
+    def check(self, data: memoryview, numbers: Iterable[int]) -> None:
         """Check blocks by their numbers; ``data`` is the whole file, mapped."""
         if self.sums is None:
             return
-        for number in numbers[~self.done[numbers]].tolist():
+        for number in numbers:
+            if self.done[number]:
+                continue
             first, end = self.sums.bounds(number)
             if digest(data[first:end]) != self.sums.digests[number]:
                 self._refuse(f"bytes {first:,} to {end - 1:,} differ")
                 return
-            self.done[number] = True
-
-
-class CheckedArray:
-    """A ``.npy`` file mapped into memory whose blocks are checked when rows of them are first read.
-
-    Args:
-        path: the file.
-
-    Attributes:
-        shape, dtype, ndim: of the array.
-
-    Raises:
-        OSError, ValueError: it is no such file.
-        ReidError: what is read differs from what was written.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        try:
-            self.array: np.memmap = map_array(path)
-        except ValueError:
-            verify(path)  # that it is damaged is the better reason
-            raise
-        self.shape, self.dtype, self.ndim = self.array.shape, self.array.dtype, self.array.ndim
-        self._raw = np.memmap(path, np.uint8, mode="r")
-        self._data, self._first = self._raw.data, int(self.array.offset)
-        self._row = self.array.nbytes // len(self.array) if len(self.array) else 0
-        self._checker = _Checker(path, len(self._raw))
-        sums = self._checker.sums
-        if sums:
-            together = self.array.flags.c_contiguous and self._row  # else a row lies in many places, or in none
-            self._check(np.arange(sums.number(self._first - 1) + 1 if together else len(sums.digests)))
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        """Rows by an integer, a slice, or an array or list of integers or booleans."""
-        sums = self._checker.sums
-        if sums and self._row:
-            chosen = np.atleast_1d(np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows))
-            if chosen.dtype == bool or not len(chosen):
-                chosen = np.flatnonzero(chosen)
-            start = self._first + np.unique(chosen % len(self)) * self._row
-            first, last = (
-                np.maximum((byte - sums.head) // sums.block + bool(sums.head), 0)
-                for byte in (start, start + self._row - 1)
-            )
-            numbers = np.unique(first[:, None] + np.arange(int((last - first).max(initial=0)) + 1))
-            self._check(numbers[numbers < len(sums.digests)])
-        found: np.ndarray = self.array[rows]
-        return found
-
-    def release(self) -> None:
-        """Let the system have the memory of what was read; it is mapped again when it is needed."""
-        for mapped in (self.array.base, self._raw.base):
-            if isinstance(mapped, mmap.mmap):
-                mapped.madvise(mmap.MADV_DONTNEED)
-
-    def _check(self, numbers: np.ndarray) -> None:
-        self._checker.check(self._data, numbers)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
+            self.done[number] = 1
 
 
 class CheckedFile(io.RawIOBase):
@@ -334,14 +276,14 @@ class CheckedFile(io.RawIOBase):
     def __init__(self, path: Path | str) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed with this
         self._size = os.fstat(self._file.fileno()).st_size
-        self._data = np.memmap(path, np.uint8, mode="r").data if self._size else memoryview(b"")
-        self._checker = _Checker(path, self._size)
+        self._data = _mapped(self._file.fileno(), self._size)
+        self._checker = Checker(path, self._size)
 
     def readinto(self, buffer: Any) -> int:
         start, sums = self._file.tell(), self._checker.sums
         end = min(start + len(buffer), self._size)
         if sums and start < end:
-            self._checker.check(self._data, np.arange(sums.number(start), sums.number(end - 1) + 1))
+            self._checker.check(self._data, range(sums.number(start), sums.number(end - 1) + 1))
         return self._file.readinto(buffer) or 0
 
     def unchecked(self, offset: int, size: int) -> bytes:

@@ -14,12 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from tqdm import tqdm
-
 from reid.core import file_type, files
 from reid.core.errors import ReidError
 from reid.core.forms import Number
 from reid.core.processes import end_with_engine
+from reid.core.progress import say
 
 log = logging.getLogger("reid")
 
@@ -63,7 +62,7 @@ class _Terminal(logging.Handler):
     """Writes above a progress bar, not through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        say(self.format(record))
 
 
 class _File(logging.FileHandler):

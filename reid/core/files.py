@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from reid.core import file_type
 from reid.core.checksums import Sums, read_verified, sum_file, sums_path, write_sums
 from reid.core.errors import ReidError
@@ -196,6 +194,8 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 def _depth(content: bytes) -> int:
     """How deep brackets are nested at the most."""
+    import numpy as np  # a twentieth of a second, which programs that read no JSON need not wait
+
     brackets = np.frombuffer(content.translate(None, _NO_BRACKETS), np.uint8)
     opens = (brackets == ord("[")) | (brackets == ord("{"))
     return int(np.cumsum(np.where(opens, 1, -1)).max(initial=0))

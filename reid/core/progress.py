@@ -1,9 +1,21 @@
 """Progress: bars on a terminal only, so that log files stay readable, and the time left in words."""
 
-from tqdm import tqdm
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tqdm import tqdm  # loaded by the first bar alone: many programs draw none, and end sooner than it is loaded
 
 
-def bar(total: int, text: str, unit: str, shown: bool = True, done: int = 0) -> tqdm:
+def say(text: str) -> None:
+    """Write a line to the terminal's standard error: above the bar, if there is one."""
+    if loaded := sys.modules.get("tqdm"):
+        loaded.tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr)
+
+
+def bar(total: int, text: str, unit: str, shown: bool = True, done: int = 0) -> "tqdm":
     """A progress bar with rate and time left.
 
     Args:
@@ -13,6 +25,8 @@ def bar(total: int, text: str, unit: str, shown: bool = True, done: int = 0) -> 
         shown: False for none at all.
         done: units that an earlier run had done: they count, but not for the rate and the time left.
     """
+    from tqdm import tqdm
+
     return tqdm(
         total=total, desc=text, unit=unit, unit_scale=unit == "B", disable=None if shown else True, initial=done
     )

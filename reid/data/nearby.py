@@ -135,7 +135,7 @@ def _let_go(copy: Path, lock: TextIO) -> None:
 
 def _own_folder(folder: Path) -> None:
     """Make a folder that nobody else can write to: others can put files into /tmp under names that we would take."""
-    with contextlib.suppress(FileExistsError):  # not Path.mkdir, whose second look fails where the folder has just gone
+    with contextlib.suppress(FileExistsError):  # not Path.mkdir, which looks again: it may just have gone
         os.mkdir(folder, 0o700)
     with contextlib.suppress(FileNotFoundError):
         status = folder.lstat()

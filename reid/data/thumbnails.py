@@ -15,7 +15,8 @@ import pyspng
 from PIL import Image
 
 from reid.core import shared
-from reid.core.checksums import CheckedArray, Sums, digest
+from reid.core.arrays import CheckedArray
+from reid.core.checksums import Sums, digest
 from reid.core.errors import ReidError, summarise
 from reid.core.files import regular, replacing
 from reid.core.imagenet import MEAN_COLOUR

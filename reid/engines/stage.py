@@ -1,11 +1,12 @@
 """What every stage of DVC runs: the Snakemake rule of its name, for its outputs, without a shell.
 
-The commands in dvc.yaml and workflow/inputs/dvc.yaml are one constant, so that no name or path of a parameter file is ever read by a shell; DVC
-tells which stage it is by the environment variable DVC_STAGE. Snakemake takes the place of this process.
+The commands in dvc.yaml and workflow/inputs/dvc.yaml are one constant, so that no name or path of a parameter file is
+ever read by a shell; DVC tells which stage it is by the environment variable DVC_STAGE. Snakemake takes the place of
+this process.
 
-Two stages are no rules. ``study`` runs scripts/study.py. ``inputs`` (workflow/inputs/dvc.yaml) is run by each `dvc repro` before any other, and
-records what params.yaml names outside of the pipeline (:mod:`reid.engines.outside`); so whatever is wrong is said
-before DVC removes an output.
+Two stages are no rules. ``study`` runs scripts/study.py. ``inputs`` (workflow/inputs/dvc.yaml) is run by each `dvc
+repro` before any other, and records what params.yaml names outside of the pipeline (:mod:`reid.engines.outside`); so
+whatever is wrong is said before DVC removes an output.
 """
 
 import os

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from reid.core.checksums import CheckedArray
+from reid.core.arrays import CheckedArray
 from reid.core.errors import ReidError
 from reid.core.progress import bar
 from reid.models import device as compute

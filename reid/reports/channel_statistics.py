@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from reid.core.checksums import CheckedArray
+from reid.core.arrays import CheckedArray
 
 SAMPLE = 4096  # images whose colours are counted, of a split that has more: the real train store holds 24 GB
 _BLOCK = 64  # images at a time; their sums of squares fit uint32, and their digests are of as many

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reid.core.checksums import CheckedArray
+from reid.core.arrays import CheckedArray
 from reid.core.errors import ReidError
 from reid.core.tables import column, labels
 

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
+from reid.core.arrays import CheckedArray
 from reid.core.checksums import (
     BLOCK,
-    CheckedArray,
     CheckedFile,
     Sums,
     digest,

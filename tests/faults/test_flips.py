@@ -15,7 +15,8 @@ import pytest
 
 from builders import ROOT, thorough
 from builders.clone import Clone
-from reid.core.checksums import CheckedArray, read_verified, verify
+from reid.core.arrays import CheckedArray
+from reid.core.checksums import read_verified, verify
 from reid.core.errors import ReidError
 from reid.core.files import read_json
 from reid.core.tables import read_parquet

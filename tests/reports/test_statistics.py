@@ -14,7 +14,7 @@ from PIL import Image
 
 from builders import ROOT, scored
 from reid.core import checksums
-from reid.core.checksums import CheckedArray
+from reid.core.arrays import CheckedArray
 from reid.data.index import write_index
 from reid.reports import channel_statistics as colours
 from reid.reports.channel_statistics import channels
@@ -134,7 +134,7 @@ def test_of_a_large_store_no_more_blocks_are_read_than_are_counted(tmp_path, mon
     digests = checksums.Sums(len(content), 128, block, [checksums.digest(part) for part in parts])
     checksums.write_sums(tmp_path / "s.npy", digests)
     checked = []
-    monkeypatch.setattr(checksums._Checker, "check", lambda self, data, numbers: checked.extend(numbers.tolist()))
+    monkeypatch.setattr(checksums.Checker, "check", lambda self, data, numbers: checked.extend(numbers))
     store = CheckedArray(tmp_path / "s.npy")
     checked.clear()
     assert channels(store, sample=640)["images"] == 640
