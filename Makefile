@@ -13,7 +13,7 @@ submission: .venv/ready
 test: .venv/ready
 	$(ACTIVE) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# On a Slurm: of this machine after `sudo tests/cluster/services.sh up`. About an hour on two cores; skipped without.
+# On a Slurm: of this machine after `sudo tests/cluster/services.sh up`. About a quarter of an hour; skipped without.
 test-cluster: .venv/ready
 	$(ACTIVE) uv pip install --quiet --python .venv/bin/python --require-hashes -r envs/cluster.txt
 	$(ACTIVE) pytest -x tests/cluster

@@ -1,4 +1,4 @@
-"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`. About an hour.
+"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`. About a quarter of an hour, most of it waiting.
 
 Tests of one file, in order: the later ones change a model of the clone that the first has run.
 """
@@ -165,8 +165,9 @@ def test_a_requeued_training_ends_in_the_same_bytes(cluster, expected):
     cluster.begun(2, controller)
     (job,) = cluster.queue()
     subprocess.run(["scontrol", "requeue", job], check=True)
+    cluster.until(lambda: "told to end" in cluster.said(), "the training to keep its state")
     assert controller.wait(timeout=900) == 0
-    assert "told to end" in cluster.said() and "resumes in epoch" in cluster.said()
+    assert "resumes in epoch" in cluster.said()
     assert _training(cluster) == expected(41)
 
 
