@@ -1,4 +1,4 @@
-"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`. About a quarter of an hour, most of it waiting.
+"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`. A quarter of an hour, mostly waiting.
 
 Tests of one file, in order: the later ones change a model of the clone that the first has run.
 """
