@@ -1,6 +1,7 @@
-"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`. A quarter of an hour, mostly waiting.
+"""The pipeline on a real Slurm: `make test-cluster`, after `sudo tests/cluster/services.sh up`.
 
-Tests of one file, in order: the later ones change a model of the clone that the first has run.
+A quarter of an hour, mostly waiting. Tests of one file, in order: the later ones change a model of the clone that the
+first has run.
 """
 
 import os
