@@ -163,11 +163,11 @@ def _inconsistencies(table: Any, split: str) -> list[str]:
     action_of: dict[int, int] = {}
     for role, box, own, person, member in zip(*columns, strict=True):
         if (role, box) in seen:
-            problems.append(f"{member}: bbox_idx {box} is already that of {seen[role, box]}")
+            problems.append(f"{shown(member)}: bbox_idx {box} is already that of {shown(seen[role, box])}")
         seen[role, box] = member
         if person is not None and (action := action_of.setdefault(person, own)) != own:
             problems.append(
-                f"{member}: person {person} is already in action {action}; person ids hold inside one action"
+                f"{shown(member)}: person {person} is already in action {action}; person ids hold inside one action"
             )
     present = set(columns[0])
     problems += [f"{split}/{role}: there is no thumbnail" for role in split_roles(split) if role not in present]
@@ -176,9 +176,9 @@ def _inconsistencies(table: Any, split: str) -> list[str]:
         actions, persons = ({pair[i] for pair in gallery} for i in (0, 1))
         for role, _, own, person, member in zip(*columns, strict=True):
             if role == "query" and own not in actions:
-                problems.append(f"{member}: the gallery has no box of action {own}")
+                problems.append(f"{shown(member)}: the gallery has no box of action {own}")
             elif role == "query" and person is not None and person not in persons:
-                problems.append(f"{member}: person {person} has no match in the gallery")
+                problems.append(f"{shown(member)}: person {person} has no match in the gallery")
     return problems
 
 
@@ -273,15 +273,15 @@ def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[st
         record = info[row["role"]].get(row["bbox_idx"])
         seen[row["role"]].add(row["bbox_idx"])
         if record is None:
-            problems.append(f"{row['member']}: is not in {name}")
+            problems.append(f"{shown(row['member'])}: is not in {name}")
             continue
         for field in fields:
             value, own = record.get(field), row[field]
             if (value != own or type(value) is not type(own)) and str(value) != str(own):  # numbers may be text
-                problems.append(f"{row['member']}: {field} is {own}, but {_brief(value)} in {name}")
+                problems.append(f"{shown(row['member'])}: {field} is {_brief(own)}, but {_brief(value)} in {name}")
         path = normalise(str(record.get("relative_path", ""))).strip("/")
         if split in LABELLED and path != "/".join(row[level] for level in _LEVELS):
-            problems.append(f"{row['member']}: relative_path is {_brief(path)} in {name}")
+            problems.append(f"{shown(row['member'])}: relative_path is {_brief(path)} in {name}")
     for role, records in info.items():
         problems += [
             f"{name}: {role} {bbox_idx} is not in the zip" for bbox_idx in records if bbox_idx not in seen[role]

@@ -23,6 +23,7 @@ from reid.core.imagenet import MEAN_COLOUR
 from reid.core.parallel import ordered_map
 from reid.core.progress import bar
 from reid.raw.archive import image_size, read_member
+from reid.raw.members import shown
 from reid.raw.png import essential
 from reid.raw.sizes import check_image_size, most_bytes
 
@@ -146,7 +147,7 @@ def _decode_rows(task: _Task) -> tuple[int, list[str], str]:
                 content = read_member(source, offset, packed, size, method, crc, most_bytes(height, width))
                 block[i] = decode(content, task.height, task.width, (height, width), task.interpolation, task.fit)
             except ValueError as error:
-                problems.append(f"{task.zip_path}: {member}: {error}")
+                problems.append(f"{task.zip_path}: {shown(member)}: {error}")
         data, sums = block.data.cast("B"), digest(block.data)
         position = task.position
         while len(data):

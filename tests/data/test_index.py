@@ -450,6 +450,39 @@ def test_person_in_two_actions(make_zip, split, role):
     assert f"{tiny.name(last)}: person 0 is already in action 0; person ids hold inside one action" in message
 
 
+def _twin(tiny):
+    tiny.boxes.append(dict(tiny.box("query", 1), frame_idx=55))
+
+
+def _elsewhere(tiny):
+    tiny.boxes[-1]["person_uid"] = tiny.box("gallery", 0)["person_uid"]
+
+
+def _no_match(tiny):
+    tiny.box("query", 1)["person_uid"] = 500
+
+
+def _no_gallery(tiny):
+    tiny.box("query", 2).update(action_idx=77, person_uid=500)
+
+
+def _other_labels(tiny):
+    tiny.labels = tiny.make_labels()
+    tiny.labels["query"]["0"] = {**tiny.labels["query"]["0"], "relative_path": "a/b/c/0", "height": 1, "id": "\x1b[2J"}
+    del tiny.labels["gallery"]["0"]
+
+
+@pytest.mark.parametrize("bend", [_twin, _elsewhere, _no_match, _no_gallery, _other_labels])
+def test_what_a_terminal_would_obey_is_escaped_in_every_message(make_zip, bend):
+    tiny = TinySplit("valid")
+    for box in tiny.boxes:
+        box["relative_path"] = box["relative_path"].replace("_", "\x1b[2J")
+    build_index(make_zip(tiny.members()), "valid")  # odd, but possible
+    bend(tiny)
+    message = fails(make_zip(tiny.members()), "valid")
+    assert all(line.isprintable() for line in message.splitlines()), message
+
+
 @pytest.mark.parametrize("split", ["valid", "challenge"])
 @pytest.mark.parametrize("role", ["query", "gallery"])
 def test_empty_role(make_zip, split, role):
