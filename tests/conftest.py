@@ -1,6 +1,7 @@
 """Fixtures that tests of several packages share; what they are made of is in ``builders``."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,8 @@ from builders.split import write_zip
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # counts only if it is there before the first product
 os.environ.setdefault("REID_JOBS_PER_GPU", "16")  # tests side by side share a GPU, and do not wait for it
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background by a shell: Ctrl-C must work below
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
