@@ -107,6 +107,7 @@ def refuse_links() -> None:
         ReidError: a folder of an output is a link.
     """
     folders = {parent for stage in _stages().values() for path in _outs(stage) for parent in Path(path).parents}
+    folders.add(outside.RECORDS)  # of the stage in workflow/inputs/
     for folder in sorted(folders):
         if folder.is_symlink():
             raise ReidError(

@@ -66,7 +66,7 @@ def test_the_program_refuses_a_parameter_file_with_such_a_name_and_runs_nothing(
     assert sorted(path.name for path in folder.iterdir()) == ["dvc.yaml", "params.yaml"]
 
 
-@pytest.mark.parametrize("link", ["data", "results", "data/raw", "results/browse/valid"])
+@pytest.mark.parametrize("link", ["data", "results", "data/raw", "data/inputs", "results/browse/valid"])
 def test_outputs_behind_a_link_are_refused_with_what_to_do(folder, tmp_path, link):
     (folder / link).parent.mkdir(parents=True, exist_ok=True)
     stage.refuse_links()
