@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from reid.core.checksums import sums_path
 from reid.core.errors import ReidError, summarise
-from reid.core.files import regular, sha256, write_json
+from reid.core.files import read_json, regular, sha256, write_json
 from reid.core.splits import RANKED, SPLITS
 from reid.params.files import missing_files
 from reid.params.schema import Params
@@ -24,6 +25,7 @@ from reid.raw.directory import directory_bytes
 Content = dict[str, Any]
 
 RECORDS = Path("data/inputs")
+WEIGHTS = RECORDS / "weights"
 MEMORY = Path(".snakemake/outside.json")
 
 
@@ -38,21 +40,38 @@ def check(params: Params) -> None:
 
 
 def record(params: Params) -> None:
-    """Write what DVC depends on: data/inputs/{download,weights,external_models}.json.
+    """Write what DVC depends on: data/inputs/{download,external_models}.json, data/inputs/weights/{model}.json.
+
+    With a model's weights stand the sections that its stage ``weights`` depends on: DVC parses all of params.yaml once
+    for each stage that has parameters, which with many models is most of the time of `dvc status`.
 
     Raises:
         ReidError: something that is named is missing.
     """
     check(params)
-    records = {
-        "download": {split: download(params, split) for split in SPLITS},
-        "weights": {model: found for model in params.models if (found := weights(params, model))},
-        "external_models": {
+    records: dict[Path, Any] = {
+        RECORDS / "download.json": {split: download(params, split) for split in SPLITS},
+        RECORDS / "external_models.json": {
             model: {split: external(params, model, split) for split in RANKED} for model in params.external_models
         },
     }
-    for name, content in records.items():
-        write_json(RECORDS / f"{name}.json", content)
+    for name, model in params.models.items():
+        sections = model.model_dump(mode="json", include={"network", "input"}, exclude_unset=True)
+        records[WEIGHTS / f"{name}.json"] = {**sections, "file": weights(params, name)}
+    WEIGHTS.mkdir(parents=True, exist_ok=True)
+    for path in set(RECORDS.rglob("*.json")) - set(records):  # of models that are no longer named
+        path.unlink()
+        sums_path(path).unlink(missing_ok=True)
+    for path, content in records.items():
+        if not _holds(path, content):
+            write_json(path, content)
+
+
+def _holds(path: Path, content: Content) -> bool:
+    try:
+        return bool(read_json(path) == content)
+    except ReidError:  # it is not there, or damaged
+        return False
 
 
 def download(params: Params, split: str) -> Content | None:

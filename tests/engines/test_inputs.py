@@ -253,4 +253,4 @@ def test_braces_in_the_folders_own_name_are_no_wildcards(clone, tmp_path):
     shutil.move(folder, tmp_path / "{0}")
     clone.folder = tmp_path / "{0}"
     assert "Snakemake cannot take the braces" in snakemake(clone, INDEX, fails=True)
-    assert json.loads((clone.folder / "data/inputs/weights.json").read_text())["small"]["bytes"] > 0
+    assert json.loads((clone.folder / "data/inputs/weights/small.json").read_text())["file"]["bytes"] > 0

@@ -71,8 +71,12 @@ def params_of(top, name, changes=None):
 def all_of(params):
     """Everything that the engines depend on, as DVC finds it."""
     outside.record(params)
-    names = ("download", "weights", "external_models")
-    return {name: json.loads((outside.RECORDS / f"{name}.json").read_text()) for name in names}
+    found = {
+        name: json.loads((outside.RECORDS / f"{name}.json").read_text()) for name in ("download", "external_models")
+    }
+    assert {path.stem for path in outside.WEIGHTS.glob("*.json")} == set(params.models)
+    files = {name: json.loads((outside.WEIGHTS / f"{name}.json").read_text())["file"] for name in params.models}
+    return {**found, "weights": {name: file for name, file in files.items() if file}}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -149,6 +153,33 @@ def test_a_copy_with_another_time_and_name_is_the_same_content(named, tmp_path):
         os.utime(other / new, (1, 1))
     after = all_of(params)
     assert (after["weights"], after["download"]["test"]) == (before["weights"], before["download"]["test"])
+
+
+def test_of_a_model_all_that_its_start_weights_depend_on_is_recorded_and_of_nothing_else(named):
+    top, params = named()
+    outside.record(params)
+    content = load(MINIMAL)["models"]["one"]
+    for name, path in (("one", str(top / "w plain.pth")), ("two", None)):
+        found = json.loads((outside.WEIGHTS / f"{name}.json").read_text())
+        network = {**content["network"], **({"weights": path} if path else {})}
+        assert {key: found[key] for key in ("network", "input")} == {"network": network, "input": content["input"]}
+
+    def times():
+        return {path.name: path.stat().st_mtime_ns for path in outside.WEIGHTS.iterdir()}
+
+    before = times()
+    outside.record(params_of(top, "plain", {"models.two.seed": 7, "embed.batch_size": 3}))
+    assert times() == before
+    outside.record(params_of(top, "plain", {"models.two.input.height": 96}))
+    assert {name for name, time in times().items() if time != before[name]} == {"two.json", ".two.json.sums"}
+    (outside.WEIGHTS / "one.json").write_text("{")
+    outside.record(params)
+    assert json.loads((outside.WEIGHTS / "one.json").read_text())["file"]["bytes"] == 7
+    (outside.RECORDS / "weights.json").write_text("{}")  # as an earlier version left it
+    outside.record(check_params(load(MINIMAL)))
+    left = {str(path.relative_to(outside.RECORDS)) for path in outside.RECORDS.rglob("*") if path.is_file()}
+    kept = {"download.json", "external_models.json", "weights/one.json"}
+    assert {name for name in left if not name.endswith(".sums")} == kept and len(left) == 2 * len(kept)
 
 
 def test_nothing_is_read_again_that_was_not_touched(named, monkeypatch):

@@ -1,5 +1,6 @@
 """The two engines resolve the same pipeline: rules, commands, inputs, outputs, parameters, code."""
 
+import json
 import os
 import re
 import shutil
@@ -15,9 +16,11 @@ from snakemake.settings.types import DAGSettings, ResourceSettings
 
 from builders import ROOT
 from reid.core.splits import RANKED, SPLITS
+from reid.engines import outside
 from reid.engines import workflow as engine
 from reid.engines.outside import RECORDS
 from reid.engines.stage import INPUTS, command
+from reid.params import check_params
 
 TRAINABLE = [
     f"{kind}/{split}.{end}"
@@ -149,18 +152,23 @@ def test_a_stage_has_its_rules_inputs(stages, files, rules):
             inputs |= {f"data/{kind}" for kind in TRAINABLE} | {f"data/raw/{split}.json" for split in SPLITS}
             inputs = {path for path in inputs if not path.startswith(("results/models/", "data/weights/"))}
         declared -= {"extensions"} - inputs  # there may be none
-        declared -= {f"{RECORDS}/{record}.json" for record in ("download", "weights", "external_models")}
+        declared -= records_of(name)
         assert declared == inputs | {f"workflow/rules/{rule_file.name}"}, f"{name}: correct its deps in dvc.yaml"
 
 
+def records_of(stage):
+    """What a stage depends on in data/inputs."""
+    rule, _, model = stage.partition("@")
+    parts = {"download": "download", "weights": f"weights/{model}", "external": "external_models"}
+    return {f"{RECORDS}/{parts[rule]}.json"} if rule in parts else set()
+
+
 def test_what_lies_outside_is_an_input_in_both_engines(stages, workflow):
-    parts = {"download": "download", "weights": "weights", "external": "external_models"}
     for name, stage in stages.items():
-        rule = name.partition("@")[0]
         records = {dep.def_path for dep in stage.deps if dep.def_path.startswith(f"{RECORDS}/")}
-        assert records == ({f"{RECORDS}/{parts[rule]}.json"} if rule in parts else set()), name
+        assert records == records_of(name), name
     for name, body in rule_bodies().items():
-        assert re.findall(r"outside\.(download|weights|external),", body) == ([name] if name in parts else [])
+        assert re.findall(r"outside\.(download|weights|external),", body) == ([name] if records_of(name) else [])
 
 
 def test_what_extensions_may_change_depends_on_them_in_both_engines(stages, workflow):
@@ -177,15 +185,24 @@ def rule_bodies():
     return dict(zip(*[iter(re.split(r"^rule (\w+):", text, flags=re.MULTILINE)[1:])] * 2, strict=True))
 
 
-def test_a_stage_has_its_rules_parameters(stages, files, params):
+def test_a_stage_has_its_rules_parameters(stages, files, params, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
     def value(key):
         found = params
         for part in key.split("."):
             found = found[part]
         return found
 
+    outside.record(check_params(params))  # of the stage `weights` they stand in its record
     for name, stage in stages.items():
         keys = [key for dep in stage.deps for key in getattr(dep, "params", [])]
+        if name.startswith("weights@"):
+            record = json.loads(Path(*records_of(name)).read_text())
+            assert not keys and record == {key: value(f"models.{name[8:]}.{key}") for key in ("network", "input")} | {
+                "file": None
+            }
+            keys = [f"models.{name[8:]}.{key}" for key in ("network", "input")]
         for path in outputs_of(files, name):
             assert files[path][2] == [value(key) for key in keys], name
 
