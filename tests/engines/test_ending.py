@@ -27,6 +27,7 @@ onstart:
     holder.claim()
     ending.prepare(workflow)
 """
+TELLING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 # what a job may be: one that ends at a signal, one that keeps its state first, one that hears nothing
 JOBS = {
     "plain": "",
@@ -49,11 +50,14 @@ def run(tmp_path):
         )
         env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock"]
-        before = ignored and signal.signal(ignored, signal.SIG_IGN)
-        with open(tmp_path / "log", "w") as log:
-            process = psutil.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True)
-        if ignored:
-            signal.signal(ignored, before)
+        # what the tests themselves ignore, as under nohup, it would ignore too
+        before = [(n, signal.signal(n, signal.SIG_IGN if n == ignored else signal.SIG_DFL)) for n in TELLING]
+        try:
+            with open(tmp_path / "log", "w") as log:
+                process = psutil.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True)
+        finally:
+            for n, handler in before:
+                signal.signal(n, handler)
         started.append(process)
         _wait_until(lambda: all((tmp_path / f"{name}.begun").exists() for name in "ab"), "both jobs to work")
         return process
