@@ -40,10 +40,10 @@ def check(params: Params) -> None:
 
 
 def record(params: Params) -> None:
-    """Write what DVC depends on: data/inputs/{download,external_models}.json, data/inputs/weights/{model}.json.
+    """Write what DVC depends on: data/inputs/{download,external_models,embed}.json, data/inputs/weights/{model}.json.
 
-    With a model's weights stand the sections that its stage ``weights`` depends on: DVC parses all of params.yaml once
-    for each stage that has parameters, which with many models is most of the time of `dvc status`.
+    They hold also the sections of params.yaml that the stages ``weights`` and ``embed`` depend on: DVC parses the
+    whole file once for each stage that has parameters, which with many models is most of its time.
 
     Raises:
         ReidError: something that is named is missing.
@@ -54,6 +54,7 @@ def record(params: Params) -> None:
         RECORDS / "external_models.json": {
             model: {split: external(params, model, split) for split in RANKED} for model in params.external_models
         },
+        RECORDS / "embed.json": params.embed.model_dump(mode="json", exclude_unset=True),
     }
     for name, model in params.models.items():
         sections = model.model_dump(mode="json", include={"network", "input"}, exclude_unset=True)

@@ -155,7 +155,7 @@ def test_a_copy_with_another_time_and_name_is_the_same_content(named, tmp_path):
     assert (after["weights"], after["download"]["test"]) == (before["weights"], before["download"]["test"])
 
 
-def test_of_a_model_all_that_its_start_weights_depend_on_is_recorded_and_of_nothing_else(named):
+def test_parameters_of_stages_without_are_recorded_and_a_record_that_holds_is_left_alone(named):
     top, params = named()
     outside.record(params)
     content = load(MINIMAL)["models"]["one"]
@@ -170,6 +170,7 @@ def test_of_a_model_all_that_its_start_weights_depend_on_is_recorded_and_of_noth
     before = times()
     outside.record(params_of(top, "plain", {"models.two.seed": 7, "embed.batch_size": 3}))
     assert times() == before
+    assert json.loads((outside.RECORDS / "embed.json").read_text()) == {**load(MINIMAL)["embed"], "batch_size": 3}
     outside.record(params_of(top, "plain", {"models.two.input.height": 96}))
     assert {name for name, time in times().items() if time != before[name]} == {"two.json", ".two.json.sums"}
     (outside.WEIGHTS / "one.json").write_text("{")
@@ -178,7 +179,7 @@ def test_of_a_model_all_that_its_start_weights_depend_on_is_recorded_and_of_noth
     (outside.RECORDS / "weights.json").write_text("{}")  # as an earlier version left it
     outside.record(check_params(load(MINIMAL)))
     left = {str(path.relative_to(outside.RECORDS)) for path in outside.RECORDS.rglob("*") if path.is_file()}
-    kept = {"download.json", "external_models.json", "weights/one.json"}
+    kept = {"download.json", "external_models.json", "embed.json", "weights/one.json"}
     assert {name for name in left if not name.endswith(".sums")} == kept and len(left) == 2 * len(kept)
 
 

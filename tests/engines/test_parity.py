@@ -159,7 +159,7 @@ def test_a_stage_has_its_rules_inputs(stages, files, rules):
 def records_of(stage):
     """What a stage depends on in data/inputs."""
     rule, _, model = stage.partition("@")
-    parts = {"download": "download", "weights": f"weights/{model}", "external": "external_models"}
+    parts = {"download": "download", "weights": f"weights/{model}", "external": "external_models", "embed": "embed"}
     return {f"{RECORDS}/{parts[rule]}.json"} if rule in parts else set()
 
 
@@ -168,7 +168,8 @@ def test_what_lies_outside_is_an_input_in_both_engines(stages, workflow):
         records = {dep.def_path for dep in stage.deps if dep.def_path.startswith(f"{RECORDS}/")}
         assert records == records_of(name), name
     for name, body in rule_bodies().items():
-        assert re.findall(r"outside\.(download|weights|external),", body) == ([name] if records_of(name) else [])
+        looks = name in ("download", "weights", "external")
+        assert re.findall(r"outside\.(download|weights|external),", body) == ([name] if looks else [])
 
 
 def test_what_extensions_may_change_depends_on_them_in_both_engines(stages, workflow):
@@ -194,17 +195,17 @@ def test_a_stage_has_its_rules_parameters(stages, files, params, folder, monkeyp
             found = found[part]
         return found
 
-    outside.record(check_params(params))  # of the stage `weights` they stand in its record
+    outside.record(check_params(params))
     for name, stage in stages.items():
+        rule = name.partition("@")[0]
         keys = [key for dep in stage.deps for key in getattr(dep, "params", [])]
-        if name.startswith("weights@"):
+        values = [value(key) for key in keys]
+        if rule in ("weights", "embed"):  # these stand in their records
+            assert not keys
             record = json.loads(Path(*records_of(name)).read_text())
-            assert not keys and record == {key: value(f"models.{name[8:]}.{key}") for key in ("network", "input")} | {
-                "file": None
-            }
-            keys = [f"models.{name[8:]}.{key}" for key in ("network", "input")]
+            values = [record["network"], record["input"]] if rule == "weights" else [record]
         for path in outputs_of(files, name):
-            assert files[path][2] == [value(key) for key in keys], name
+            assert files[path][2] == values, name
 
 
 def test_embeddings_of_every_fused_model_go_into_the_distances(files, params):
