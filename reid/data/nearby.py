@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from reid.core.cli import log
 from reid.core.copying import read_through
 from reid.core.errors import ReidError
 from reid.core.files import regular, replacing
+from reid.core.private import private_folder
 
 # fmt: off
 # as mount(8) calls them; those in user space (sshfs, rclone, s3fs) are called fuse.NAME
@@ -102,7 +102,7 @@ def _hold(copy: Path, make: Callable[[], None]) -> TextIO:
     """
     path = copy.with_suffix(".lock")
     while True:
-        _own_folder(path.parent)
+        private_folder(path.parent)
         try:
             lock = open(path, "a")  # noqa: SIM115 - held until it is let go
         except FileNotFoundError:  # the last one has just removed the folder
@@ -131,16 +131,6 @@ def _let_go(copy: Path, lock: TextIO) -> None:
             with contextlib.suppress(OSError):  # other copies are in it
                 path.parent.rmdir()
     lock.close()
-
-
-def _own_folder(folder: Path) -> None:
-    """Make a folder that nobody else can write to: others can put files into /tmp under names that we would take."""
-    with contextlib.suppress(FileExistsError):  # not Path.mkdir, which looks again: it may just have gone
-        os.mkdir(folder, 0o700)
-    with contextlib.suppress(FileNotFoundError):
-        status = folder.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
-            raise ReidError(f"{folder} is not a folder of this user alone")
 
 
 def _is_open_as(path: Path, file: TextIO) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from reid.core.cli import log
 from reid.core.errors import ReidError
+from reid.core.private import private_folder
 
 JOBS_PER_GPU = "REID_JOBS_PER_GPU"  # environment variable: how many jobs share a device
 _MOST_JOBS = 64
@@ -76,11 +77,7 @@ def _jobs_per_gpu() -> int:
 
 def _folder() -> Path:
     """This user's folder of locks."""
-    folder = Path(tempfile.gettempdir()) / f"reid-gpus-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.lstat().st_uid != os.getuid():
-        raise ReidError(f"{folder}: is another user's; remove it, or set TMPDIR to a folder of your own")
-    return folder
+    return private_folder(Path(tempfile.gettempdir()) / f"reid-gpus-{os.getuid()}")
 
 
 def _wait(uuids: list[str], count: int, jobs: int) -> list[int]:

@@ -152,6 +152,9 @@ def test_locks_lie_in_a_folder_of_the_users_own(here, tmp_path):
     assert slots.take() == [0]
     (folder,) = tmp_path.iterdir()
     assert folder.name == f"reid-gpus-{os.getuid()}" and folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)  # anybody could hold the locks
+    with pytest.raises(ReidError, match="reid-gpus-.* is not a folder of this user alone; remove it, or set TMPDIR"):
+        slots.take()
 
 
 @pytest.mark.parametrize(
