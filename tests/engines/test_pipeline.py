@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builders import FAULTS, ROOT
+from builders import FAULTS, ROOT, thorough
 from builders.clone import Clone
 from builders.model import MODEL
 from reid.core.files import sha256
@@ -151,9 +151,11 @@ def test_an_outdated_run_is_not_recorded(by_dvc):
     by_dvc.write_params()
     said = by_dvc.run("python", "-m", "reid.engines.ledger", "record", fails=True)
     assert "Snakemake would still run something" in said
-    assert "embed@small" in by_dvc.run("dvc", "status")
+    by_dvc.run("dvc", "repro", "workflow/inputs/dvc.yaml:inputs")  # which records them
+    assert "data/inputs/embed.json" in by_dvc.run("dvc", "status", "embed@small")
 
 
+@thorough  # of the program alone: tests/evaluation/test_slices.py
 def test_scores_of_a_split_that_was_trained_on_are_not_taken_for_valid_results(by_snakemake):
     text = (by_snakemake.folder / "params.yaml").read_text()
     by_snakemake.params["train"]["splits"] = ["train", "valid"]

@@ -1,6 +1,6 @@
 """A study on photographs, killed and continued; then one row more.
 
-`make faults` runs six rows (the base is one) with two seeds, `make test` three with one.
+`make faults` runs six rows (the base is one) with two seeds and adds the row, `make test` three with one.
 """
 
 import json
@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import yaml
 
-from builders import FAULTS
+from builders import FAULTS, thorough
 from builders.clone import Clone
 from reid.core.tables import read_parquet
 from reid.engines import studies
 from reid.studies.plan import expand, read_base
 from reid.studies.study import read_study
 
+pytestmark = pytest.mark.slow  # a training and an embedding each start Python and PyTorch
 SEEDS = [1, 2] if FAULTS else [1]
 SOFTMAX = "distances.postprocessing.dual_softmax"
 AXES = [
@@ -57,8 +58,7 @@ def trained(clone):
     return {path.parent.name: path.stat().st_mtime_ns for path in results(clone).glob("trainings/*/model.safetensors")}
 
 
-@pytest.mark.slow  # a training and an embedding each start Python and PyTorch: about a minute on two cores
-def test_a_study_is_killed_and_continued_and_a_row_added_trains_alone(clone):
+def test_a_study_is_killed_and_continued(clone):
     run = clone.start("python", "scripts/study.py", "small", "--cores", "2")
     end = time.monotonic() + 300
     while not (embedded := list(results(clone).glob("logs/embed/*"))):  # its training is finished
@@ -75,6 +75,9 @@ def test_a_study_is_killed_and_continued_and_a_row_added_trains_alone(clone):
     assert len(trained(clone)) == 2 * len(SEEDS)  # base and triplet; the others share them
     table_is_that_of_a_plain_computation(clone)
 
+
+@thorough
+def test_a_row_that_is_added_trains_alone(clone):
     before, rows = trained(clone), found(clone)["axes"][0]["rows"]
     wide = {"wide": {"loss": {"triplet": {"margin": 2.0}}}}
     write_study(clone, [{**AXES[0], "rows": {**AXES[0]["rows"], **wide}}])
