@@ -153,6 +153,8 @@ def _decode_rows(task: _Task) -> tuple[int, list[str], str]:
         while len(data):
             written = os.pwrite(target, data, position)
             data, position = data[written:], position + written
+        if hasattr(os, "posix_fadvise"):  # Linux: the disk begins now, and the end has less to wait for
+            os.posix_fadvise(target, task.position, block.nbytes, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(source)
         os.close(target)
