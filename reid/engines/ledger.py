@@ -27,7 +27,7 @@ from reid.core.errors import ReidError
 from reid.engines import holder, outside
 from reid.engines.stage import INPUTS, check, refuse_links
 from reid.engines.workflow import forget_other_models
-from reid.params.reading import read_params
+from reid.params.reading import check_params, read_content
 
 
 @contextlib.contextmanager
@@ -128,11 +128,12 @@ def _remove_stand_ins(paths: Iterable[Path]) -> None:
 def record() -> None:
     """Enter a finished run into dvc.lock."""
     with ledger() as repo:
-        params = read_params()
+        content = read_content()
+        params = check_params(content)
         check(params)
         if "Nothing to be done" not in snakemake("--dry-run"):
             raise ReidError("Snakemake would still run something: `snakemake --cores 8 submission` first, then record")
-        outside.record(params)
+        outside.record(params, content)
         keep_nothing_twice(repo)
         repo.commit(force=True)
         if changed := differing(repo):
@@ -143,10 +144,11 @@ def record() -> None:
 def adopt() -> None:
     """Let Snakemake take what DVC confirms for up to date."""
     with ledger() as repo:
-        params = read_params()
+        content = read_content()
+        params = check_params(content)
         check(params)
         forget_other_models([*params.models, *params.external_models])
-        outside.record(params)
+        outside.record(params, content)
         _remove_stand_ins(Path(str(out)) for out in repo.index.outs if not out.use_cache)  # of one that was killed
         absent = not_here(repo)
         if changed := differing(repo, absent):

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,15 @@ def check(params: Params) -> None:
         raise ReidError(summarise(problems, "params.yaml"))
 
 
-def record(params: Params) -> None:
+def record(params: Params, content: Mapping[str, Any]) -> None:
     """Write what DVC depends on: data/inputs/{download,external_models,embed}.json, data/inputs/weights/{model}.json.
 
     They hold also the sections of params.yaml that the stages ``weights`` and ``embed`` depend on: DVC parses the
     whole file once for each stage that has parameters, which with many models is most of its time.
+
+    Args:
+        params: the parameters.
+        content: the file as it is written, which is what Snakemake's rules depend on.
 
     Raises:
         ReidError: something that is named is missing.
@@ -54,18 +58,19 @@ def record(params: Params) -> None:
         RECORDS / "external_models.json": {
             model: {split: external(params, model, split) for split in RANKED} for model in params.external_models
         },
-        RECORDS / "embed.json": params.embed.model_dump(mode="json", exclude_unset=True),
+        RECORDS / "embed.json": content["embed"],
     }
-    for name, model in params.models.items():
-        sections = model.model_dump(mode="json", include={"network", "input"}, exclude_unset=True)
+    for name in params.models:
+        model = content["models"][name]
+        sections = {"network": model["network"], "input": model["input"]}
         records[WEIGHTS / f"{name}.json"] = {**sections, "file": weights(params, name)}
     WEIGHTS.mkdir(parents=True, exist_ok=True)
     for path in set(RECORDS.rglob("*.json")) - set(records):  # of models that are no longer named
         path.unlink()
         sums_path(path).unlink(missing_ok=True)
-    for path, content in records.items():
-        if not _holds(path, content):
-            write_json(path, content)
+    for path, found in records.items():
+        if not _holds(path, found):
+            write_json(path, found)
 
 
 def _holds(path: Path, content: Content) -> bool:

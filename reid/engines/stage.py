@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.engines import holder, outside, profiles
-from reid.params.reading import read_params
+from reid.params.reading import check_params, read_content
 from reid.params.schema import Params
 
 INPUTS = "inputs"
@@ -30,7 +30,8 @@ STUDY = "study"
 def main() -> None:
     name = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
     rule, _, model = name.partition("@")
-    params = read_params()
+    content = read_content()
+    params = check_params(content)
     check(params)
     refuse_links()
     dvc = holder.running_dvc()
@@ -38,7 +39,7 @@ def main() -> None:
     if rule == INPUTS:
         os.environ.update(environment)
         holder.claim()
-        outside.record(params)
+        outside.record(params, content)
     else:
         program = ["scripts/study.py", model] if rule == STUDY else ["-m", *command(rule, model)]
         words = [sys.executable, *program]

@@ -68,9 +68,13 @@ def params_of(top, name, changes=None):
     return check_params(changed(content, changes or {}))
 
 
+def record(params):
+    outside.record(params, params.model_dump(mode="json", exclude_unset=True))
+
+
 def all_of(params):
     """Everything that the engines depend on, as DVC finds it."""
-    outside.record(params)
+    record(params)
     found = {
         name: json.loads((outside.RECORDS / f"{name}.json").read_text()) for name in ("download", "external_models")
     }
@@ -157,7 +161,7 @@ def test_a_copy_with_another_time_and_name_is_the_same_content(named, tmp_path):
 
 def test_parameters_of_stages_without_are_recorded_and_a_record_that_holds_is_left_alone(named):
     top, params = named()
-    outside.record(params)
+    record(params)
     content = load(MINIMAL)["models"]["one"]
     for name, path in (("one", str(top / "w plain.pth")), ("two", None)):
         found = json.loads((outside.WEIGHTS / f"{name}.json").read_text())
@@ -168,19 +172,31 @@ def test_parameters_of_stages_without_are_recorded_and_a_record_that_holds_is_le
         return {path.name: path.stat().st_mtime_ns for path in outside.WEIGHTS.iterdir()}
 
     before = times()
-    outside.record(params_of(top, "plain", {"models.two.seed": 7, "embed.batch_size": 3}))
+    record(params_of(top, "plain", {"models.two.seed": 7, "embed.batch_size": 3}))
     assert times() == before
     assert json.loads((outside.RECORDS / "embed.json").read_text()) == {**load(MINIMAL)["embed"], "batch_size": 3}
-    outside.record(params_of(top, "plain", {"models.two.input.height": 96}))
+    record(params_of(top, "plain", {"models.two.input.height": 96}))
     assert {name for name, time in times().items() if time != before[name]} == {"two.json", ".two.json.sums"}
     (outside.WEIGHTS / "one.json").write_text("{")
-    outside.record(params)
+    record(params)
     assert json.loads((outside.WEIGHTS / "one.json").read_text())["file"]["bytes"] == 7
     (outside.RECORDS / "weights.json").write_text("{}")  # as an earlier version left it
-    outside.record(check_params(load(MINIMAL)))
+    record(check_params(load(MINIMAL)))
     left = {str(path.relative_to(outside.RECORDS)) for path in outside.RECORDS.rglob("*") if path.is_file()}
     kept = {"download.json", "external_models.json", "embed.json", "weights/one.json"}
     assert {name for name in left if not name.endswith(".sums")} == kept and len(left) == 2 * len(kept)
+
+
+def test_sections_are_recorded_as_they_are_written(project):
+    content = changed(load(MINIMAL), {"models.one.network.pooling": "gem", "embed.flip_test": False})
+    outside.record(check_params(content), content)
+    found = json.loads((outside.WEIGHTS / "one.json").read_text())
+    assert found == {
+        "network": content["models"]["one"]["network"],
+        "input": content["models"]["one"]["input"],
+        "file": None,
+    }
+    assert json.loads((outside.RECORDS / "embed.json").read_text()) == content["embed"]
 
 
 def test_nothing_is_read_again_that_was_not_touched(named, monkeypatch):
@@ -230,7 +246,7 @@ def test_what_is_missing_is_one_clear_error_that_names_it(named):
     with pytest.raises(ReidError, match="models.one.network.weights: .*w plain.pth: there is no such file"):
         outside.check(params)
     with pytest.raises(ReidError, match=r"models.one.network.weights"):
-        outside.record(params)
+        record(params)
     (top / "gone.pth").rename(top / "w plain.pth")
 
     for split, ending in (("test", "npy"), ("valid", "parquet")):

@@ -195,7 +195,7 @@ def test_a_stage_has_its_rules_parameters(stages, files, params, folder, monkeyp
             found = found[part]
         return found
 
-    outside.record(check_params(params))
+    outside.record(check_params(params), params)
     for name, stage in stages.items():
         rule = name.partition("@")[0]
         keys = [key for dep in stage.deps for key in getattr(dep, "params", [])]
