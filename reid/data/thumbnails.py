@@ -3,6 +3,7 @@
 uint8, N x H x W x 3 (RGB), row i is row i of the index.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -153,7 +154,7 @@ def _decode_rows(task: _Task) -> tuple[int, list[str], str]:
         while len(data):
             written = os.pwrite(target, data, position)
             data, position = data[written:], position + written
-        if hasattr(os, "posix_fadvise"):  # Linux: the disk begins now, and the end has less to wait for
+        with contextlib.suppress(AttributeError, OSError):  # Linux: the disk begins now, the end has less to wait for
             os.posix_fadvise(target, task.position, block.nbytes, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(source)
