@@ -72,14 +72,16 @@ def record(params):
     outside.record(params, params.model_dump(mode="json", exclude_unset=True))
 
 
+def recorded(name):
+    return json.loads((outside.RECORDS / f"{name}.json").read_text())
+
+
 def all_of(params):
     """Everything that the engines depend on, as DVC finds it."""
     record(params)
-    found = {
-        name: json.loads((outside.RECORDS / f"{name}.json").read_text()) for name in ("download", "external_models")
-    }
+    found = {name: recorded(name) for name in ("download", "external_models")}
     assert {path.stem for path in outside.WEIGHTS.glob("*.json")} == set(params.models)
-    files = {name: json.loads((outside.WEIGHTS / f"{name}.json").read_text())["file"] for name in params.models}
+    files = {name: recorded(f"weights/{name}")["file"] for name in params.models}
     return {**found, "weights": {name: file for name, file in files.items() if file}}
 
 
@@ -164,7 +166,7 @@ def test_parameters_of_stages_without_are_recorded_and_a_record_that_holds_is_le
     record(params)
     content = load(MINIMAL)["models"]["one"]
     for name, path in (("one", str(top / "w plain.pth")), ("two", None)):
-        found = json.loads((outside.WEIGHTS / f"{name}.json").read_text())
+        found = recorded(f"weights/{name}")
         network = {**content["network"], **({"weights": path} if path else {})}
         assert {key: found[key] for key in ("network", "input")} == {"network": network, "input": content["input"]}
 
@@ -174,12 +176,12 @@ def test_parameters_of_stages_without_are_recorded_and_a_record_that_holds_is_le
     before = times()
     record(params_of(top, "plain", {"models.two.seed": 7, "embed.batch_size": 3}))
     assert times() == before
-    assert json.loads((outside.RECORDS / "embed.json").read_text()) == {**load(MINIMAL)["embed"], "batch_size": 3}
+    assert recorded("embed") == {**load(MINIMAL)["embed"], "batch_size": 3}
     record(params_of(top, "plain", {"models.two.input.height": 96}))
     assert {name for name, time in times().items() if time != before[name]} == {"two.json", ".two.json.sums"}
     (outside.WEIGHTS / "one.json").write_text("{")
     record(params)
-    assert json.loads((outside.WEIGHTS / "one.json").read_text())["file"]["bytes"] == 7
+    assert recorded("weights/one")["file"]["bytes"] == 7
     (outside.RECORDS / "weights.json").write_text("{}")  # as an earlier version left it
     record(check_params(load(MINIMAL)))
     left = {str(path.relative_to(outside.RECORDS)) for path in outside.RECORDS.rglob("*") if path.is_file()}
@@ -190,13 +192,9 @@ def test_parameters_of_stages_without_are_recorded_and_a_record_that_holds_is_le
 def test_sections_are_recorded_as_they_are_written(project):
     content = changed(load(MINIMAL), {"models.one.network.pooling": "gem", "embed.flip_test": False})
     outside.record(check_params(content), content)
-    found = json.loads((outside.WEIGHTS / "one.json").read_text())
-    assert found == {
-        "network": content["models"]["one"]["network"],
-        "input": content["models"]["one"]["input"],
-        "file": None,
-    }
-    assert json.loads((outside.RECORDS / "embed.json").read_text()) == content["embed"]
+    model = content["models"]["one"]
+    assert recorded("weights/one") == {"network": model["network"], "input": model["input"], "file": None}
+    assert recorded("embed") == content["embed"]
 
 
 def test_nothing_is_read_again_that_was_not_touched(named, monkeypatch):
