@@ -16,6 +16,7 @@ from reid.core.splits import SPLITS
 from reid.raw.archive import image_size
 from reid.raw.filenames import CLASSES, Thumbnail, parse_name
 from reid.synthetic.dataset import bbox_info, make_split, plan_split, render
+from reid.synthetic.skeleton import extent
 
 ACTIONS, SEED = 2, 7
 
@@ -226,6 +227,22 @@ def test_sizes_are_like_those_of_broadcast_thumbnails(plans):
     assert 90 <= np.median(height) <= 180
     assert np.percentile(height, 95) > 300
     assert 1.6 <= np.median(height / width) <= 2.6
+
+
+def test_persons_are_framed_as_loosely_as_by_a_detector(plans):
+    """A detection counts as right from an IoU of 0.5 with the tight box on; one drawn with care has 0.8 and more."""
+    overlap = []
+    for record in plans["train"]:
+        crop, tight = record.box, extent(record.person.look, record.stance, record.view.pitch)
+        shared = area((*np.maximum(crop[:2], tight[:2]), *np.minimum(crop[2:], tight[2:])))
+        overlap.append(shared / (area(crop) + area(tight) - shared))
+    assert 0.65 <= np.median(overlap) <= 0.75
+    assert 0.02 <= np.mean(np.array(overlap) < 0.5) <= 0.1
+
+
+def area(box):
+    left, bottom, right, top = box
+    return max(right - left, 0) * max(top - bottom, 0)
 
 
 def test_bbox_info_of_train_is_flat():
