@@ -202,6 +202,6 @@ def test_default_is_what_stays_of_the_ablation():
             content = changed(content, next(iter(axis.all_rows().values())))
     kept, default = check_params(content), read_params(ROOT / "params.yaml")
     (model,), (other,) = kept.models.values(), default.models.values()
-    for section in ("augmentation", "sampler", "loss", "optimizer", "schedule", "averaging"):
+    for section in ("network", "augmentation", "sampler", "loss", "optimizer", "schedule", "averaging"):
         assert getattr(model, section) == getattr(other, section), section
     assert kept.distances == default.distances and kept.embed.flip_test == default.embed.flip_test
