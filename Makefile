@@ -62,7 +62,7 @@ tune: .venv/ready
 	$(ACTIVE) snakemake --cores 8 results/metrics/valid.json
 	$(ACTIVE) python scripts/tune.py --index data/index/valid.parquet --embeddings results/embeddings/*/valid.npy --write
 
-# What each part of the recipe is worth on synthetic matches: docs/ablation.md. An hour on two cores; goes on where it was
+# What each part of the recipe is worth on synthetic matches: docs/ablation.md. Half an hour on two cores; goes on where it was
 # stopped. What helps on photographs: python scripts/study.py photographs.
 ablation: .venv/ready
 	$(ACTIVE) python scripts/study.py ablation --into docs/ablation.md
