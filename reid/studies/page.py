@@ -91,7 +91,7 @@ def _cost(result: dict[str, Any]) -> dict[str, Any]:
             if row["problem"] or row["same"] or (place == 0 and points):  # what stays of the axis before
                 continue
             number += 1
-            points.append({"number": number, "axis": axis["axis"] if place else "", "row": row, "label": ""})
+            points.append({"number": number, "axis": axis["axis"] if place else "", "row": row, "numbers": []})
             if place == 0 or (row["stays"] and axis["rule"] != "never"):
                 way.append(points[-1])
     x = Scale([0, *(point["row"]["seconds"] for point in points)], 1)
@@ -99,8 +99,21 @@ def _cost(result: dict[str, Any]) -> dict[str, Any]:
     for point in points:
         point |= {"x": x(point["row"]["seconds"]), "y": 100 - y(100 * point["row"]["valid"]["mAP"])}
         near = [one for one in points if abs(one.get("x", 999) - point["x"]) < 2 and abs(one["y"] - point["y"]) < 4]
-        near[0]["label"] += f"{', ' if near[0]['label'] else ''}{point['number']}"
+        near[0]["numbers"].append(point["number"])
+    for point in points:
+        point["label"] = _spans(point["numbers"])
     return {"points": points, "way": way, "x": x, "y": y}
+
+
+def _spans(numbers: list[int]) -> str:
+    """Ascending numbers, three and more in a row as first–last."""
+    rows: list[list[int]] = []
+    for number in numbers:
+        if rows and number == rows[-1][-1] + 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return ", ".join(f"{row[0]}–{row[-1]}" if len(row) > 2 else ", ".join(map(str, row)) for row in rows)
 
 
 def write_page(path: Path, result: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from builders.study import Skills, read
-from reid.studies.page import Scale, write_page
+from reid.studies.page import Scale, _spans, write_page
 from reid.studies.plan import expand, read_base
 from reid.studies.result import result
 from reid.studies.table import HEADER, csv_rows, markdown
@@ -113,6 +113,27 @@ def test_names_cannot_break_the_page(study, tmp_path):
     hostile["axes"][0]["rows"][1]["problem"] = "</section><script>alert(1)</script>"
     write_page(tmp_path / "index.html", hostile)
     assert "<script" not in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("where, numbers", [(0.8, "2–7"), (0.76, "2–7"), (0.3, "2–7")])
+def test_points_in_one_place_have_one_label_that_stays_inside(study, tmp_path, where, numbers):
+    _, _, found = study
+    crowded = json.loads(json.dumps(found))
+    base, _, supcon = crowded["axes"][0]["rows"]
+    supcon["seconds"] = where * base["seconds"]
+    crowded["axes"] = [crowded["axes"][0] | {"rows": [base, *[supcon] * 6]}]
+    write_page(tmp_path / "index.html", crowded)
+    (label,) = re.findall(f"<text ([^>]*)>{numbers}</text>", (tmp_path / "index.html").read_text())
+    place = float(re.findall(r'x="([\d.]+)%"', label)[0])
+    wide = 2.2 * len(numbers)  # per cent, on a phone
+    end = place if "end" in label else place + wide / 2 if "middle" in label else place + 2.5 + wide
+    assert end <= 100
+
+
+def test_numbers_in_a_row_are_a_span():
+    assert [_spans(numbers) for numbers in ([3], [3, 4], [3, 4, 5], [1, 3, 4, 5, 9, 10])] == [
+        "3", "3, 4", "3–5", "1, 3–5, 9, 10",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("values", [[0, 1], [31.2, 31.2], [-3, 40], [1e-4, 3e-4], [12, 47.5, 33]])
