@@ -86,7 +86,7 @@ def _box(
 ) -> Box:
     """The crop of one person, as a detector frames him: too wide or too narrow, at times cut off or shared.
 
-    Framing as loose as that of photographs is what makes recipes rank as they do there (docs/ablation.md).
+    With tight boxes and one light for all cameras recipes rank otherwise than on photographs (docs/ablation.md).
     """
     number, stance = crowd[place]
     look, pitch = cast[number].look, shot.view.pitch
