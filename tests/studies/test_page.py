@@ -115,16 +115,17 @@ def test_names_cannot_break_the_page(study, tmp_path):
     assert "<script" not in (tmp_path / "index.html").read_text()
 
 
+@pytest.mark.parametrize("places", [5, 9])
 @pytest.mark.parametrize("where", [0.95, 0.8, 0.6, 0.3])
-def test_points_in_one_place_have_one_label_that_stays_inside(study, tmp_path, where):
+def test_points_in_one_place_have_one_label_that_stays_inside(study, tmp_path, where, places):
     _, _, found = study
     crowded = json.loads(json.dumps(found))
     base, _, here = crowded["axes"][0]["rows"]
     here["seconds"] = where * base["seconds"]
     elsewhere = here | {"seconds": 0.05 * base["seconds"]}
-    crowded["axes"] = [crowded["axes"][0] | {"rows": [base, *[here, elsewhere] * 5]}]
+    crowded["axes"] = [crowded["axes"][0] | {"rows": [base, *[here, elsewhere] * places]}]
     write_page(tmp_path / "index.html", crowded)
-    page, numbers = (tmp_path / "index.html").read_text(), "2, 4, 6, 8, 10"
+    page, numbers = (tmp_path / "index.html").read_text(), ", ".join(map(str, range(2, 2 * places + 1, 2)))
     (label,) = re.findall(f"<text ([^>]*)>{numbers}</text>", page)
     left = float(re.findall(r'x="([\d.]+)%"', label)[0])
     wide = 2.1 * len(numbers)  # per cent, on a phone
