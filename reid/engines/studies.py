@@ -20,6 +20,7 @@ from reid.core.cli import log
 from reid.core.errors import ReidError
 from reid.core.files import read_json
 from reid.core.processes import told_to_end
+from reid.core.progress import time_left
 from reid.engines import ending, profiles
 from reid.engines.workflow import one_error, prepare, take
 from reid.models import slots
@@ -251,9 +252,8 @@ def _progress(folder: Path, plan: Plan) -> Any:
         while not over.wait(_TICK):
             now = finished()
             if now > seen:
-                seconds = (time.monotonic() - start) / (now - first) * (len(trainings) - now)
-                left = f", about {_duration(seconds)} left" if seconds else ""
-                log.info("%d of %d trainings%s", now, len(trainings), left)
+                left = time_left(first / len(trainings), now / len(trainings), time.monotonic() - start)
+                log.info("%d of %d trainings%s", now, len(trainings), left and f", {left}")
             seen = max(seen, now)
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -263,11 +263,6 @@ def _progress(folder: Path, plan: Plan) -> Any:
     finally:
         over.set()
         thread.join()
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
 
 
 def gpus(resources: Sequence[str]) -> int:
