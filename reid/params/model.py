@@ -66,6 +66,11 @@ class Model(Section):
     averaging: Annotated[MovingAverage | EpochAverage, Field(discriminator="kind")] | None = Field(
         None, description="of the weights"
     )
+    precise_bn: Annotated[int, Field(ge=2, le=10**6)] | None = Field(
+        None,
+        description="training images, without augmentation, over which batch norms take their statistics anew before "
+        "a network is scored on valid and when it is finished (Wu and Johnson 2021); those of the training if absent",
+    )
     epochs: int = Field(ge=0, le=MOST_EPOCHS, description="0 keeps the untrained network")
     max_images: Annotated[int, Field(ge=1, le=10**12)] | None = Field(
         None, description="images after which the training ends, if that is before its last epoch"

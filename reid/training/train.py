@@ -174,10 +174,14 @@ def soup(ingredients: list[Arrays]) -> Arrays:
 def _finish(trainer: Trainer, finished: list[dict[str, Any]], seeds: list[int]) -> Trained:
     networks = []
     for which in ("selected", "last"):
-        network = copy.deepcopy(trainer.network).cpu()
+        network = copy.deepcopy(trainer.network)
         ingredients = [done[which] for done in finished]
-        set_arrays(network, ingredients[0] if len(ingredients) == 1 else soup(ingredients))
-        networks.append(network.eval())
+        if len(ingredients) == 1:
+            set_arrays(network, ingredients[0])
+        else:
+            set_arrays(network, soup(ingredients))
+            network = trainer.precise(network)
+        networks.append(network.cpu().eval())
     of_seeds = [
         {"seed": seed, "images": done["images"], "best": done["best"]}
         for seed, done in zip(seeds, finished, strict=True)

@@ -12,6 +12,7 @@ from reid.models import device
 from reid.models.checkpoint import set_arrays
 from reid.models.embedder import Embedder
 from reid.models.initialisation import initialise
+from reid.models.recomputation import batch_norms
 from reid.params.model import MovingAverage
 from reid.training import gradients, optimizers, ranks, schedules
 from reid.training.augmentation import Augment
@@ -19,6 +20,7 @@ from reid.training.averaging import average_of
 from reid.training.dataset import Identities, Images
 from reid.training.feed import Feed, Order
 from reid.training.losses import BatchLoss
+from reid.training.precise_bn import precise, sample
 from reid.training.samplers import epoch_batches
 from reid.training.validation import Validator
 
@@ -84,6 +86,9 @@ class Trainer:
                 f"chunk: cannot go with {params.network.backbone_name}, whose batch norms need the whole batch; "
                 "use network.checkpointing instead"
             )
+        self.measured = sample(identities.rows, params.precise_bn, params.seed) if params.precise_bn else []
+        if self.measured and not batch_norms(network):
+            raise ReidError(f"precise_bn: {params.network.backbone_name} has no batch norms; leave it out")
         self.cost = network.cost()
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         ranks.share_statistics(network, "backbone", "projection")  # a BNNeck sees the whole batch in every process
@@ -257,9 +262,9 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         assert self.validator
-        networks = {"mAP": self.network}
+        networks = {"mAP": self.precise(self.network)}
         if self.averaged:
-            networks["mAP_averaged"] = self.averaged
+            networks["mAP_averaged"] = self.precise(self.averaged)
         scores = {name: self.validator.score(network, self.dtype) for name, network in networks.items()}
         which = max(scores, key=scores.__getitem__)
         if self.best is None or scores[which] > self.best["mAP"]:
@@ -272,9 +277,13 @@ class Trainer:
         self.stopped = patience is not None and self.evaluations_since_best >= patience
         return scores
 
+    def precise(self, network: Embedder) -> Embedder:
+        """A network of this training as it is used: with other statistics if ``params.precise_bn`` says so."""
+        return precise(network, self.images, self.measured, self.dtype) if self.measured else network
+
     def last(self) -> Embedder:
         """The network as it is at the end: its averaged weights where there are any."""
-        return self.averaged or self.network
+        return self.precise(self.averaged or self.network)
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs, in types that load without running code."""

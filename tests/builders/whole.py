@@ -47,6 +47,7 @@ models:
     optimizer: {kind: muon, learning_rate: 0.03, adamw_learning_rate: 0.001, momentum: 0.95, precision: fp32}
     schedule: {kind: step, milestones: [1], gamma: 0.1}
     averaging: {kind: epochs, last: 2}
+    precise_bn: 100
     epochs: 2
     precision: fp32
     threads: 1

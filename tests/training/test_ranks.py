@@ -16,7 +16,7 @@ from builders.training import equal
 COUNTS = (2, 3) if FAULTS else (2,)  # each process takes seconds to begin
 STEPS = {"torch.float64": 10, "torch.float32": 50} if FAULTS else {"torch.float64": 10, "torch.float32": 10}
 NETWORKS = {
-    "batch_norm": {"network.backbone": "test_resnet", "network.bnneck": True},
+    "batch_norm": {"network.backbone": "test_resnet", "network.bnneck": True, "precise_bn": 25},
     "transformer": {"network.backbone": "test_vit", "network.pooling": "token"},
 }
 
@@ -24,11 +24,12 @@ NETWORKS = {
 PROGRAM = """
     import sys, torch
     from builders.training import trainer_of, league, weights
-    from reid.training import ranks
+    from reid.training import precise_bn, ranks
 
-    networks, steps_of, out = {networks}, {steps}, sys.argv[1]
+    precise_bn.BATCH = 9
+    kinds, steps_of, out = {networks}, {steps}, sys.argv[1]
     result = {{}}
-    for name, changes in networks.items():
+    for name, changes in kinds.items():
         for dtype in (torch.float64, torch.float32):
             trainer = trainer_of(changes | {{
                 "loss": {{"negatives": "action", "supcon": {{"temperature": 0.05}}, "id": {{"label_smoothing": 0.1}}}},
@@ -48,7 +49,8 @@ PROGRAM = """
                 losses.append(float(trainer.sums["loss"]) - before)
                 if trainer.epoch_is_over:
                     trainer.end_epoch()
-            result[name, str(dtype)] = losses, weights(trainer.network), weights(trainer.average)
+            networks = trainer.network, trainer.average, trainer.last()
+            result[name, str(dtype)] = losses, *map(weights, networks)
     torch.save(result, f"{{out}}.{{ranks.rank()}}")
     ranks.leave()
 """

@@ -39,6 +39,7 @@ CHANGES = {
         "augmentation.crop": {"probability": 0.5, "margin": 0.1},
         "augmentation.random_erasing": {"probability": 0.5, "smallest": 0.02, "largest": 0.4},
         "validation": {"select": "best", "metric": "cosine"},
+        "precise_bn": 10,
     },
     "accumulation": {
         "optimizer.accumulation": 2,
