@@ -62,5 +62,5 @@ def test_training_doubles_chance_and_beats_the_untrained_network(tmp_path):
     untrained, trained = learned(0), learned(EPOCHS)
     for after in trained:
         assert after["mAP"] >= 2 * after["chance"]["mAP"], name
-    for measure in ("mAP", "rank-1"):  # either split alone has too few queries to tell, whatever the processor rounds to
+    for measure in ("mAP", "rank-1"):  # either split alone has too few queries to tell on every processor
         assert np.mean([s[measure] for s in trained]) > np.mean([s[measure] for s in untrained]) + 0.1, measure
