@@ -37,7 +37,8 @@ def precise(network: Embedder, images: Images, batches: Sequence[np.ndarray], dt
     """A copy of a network whose batch norms have the statistics of these images (precise BN, Wu and Johnson 2021).
 
     Each batch passes as it would in training, but without augmentation and at the size of the network's input, and
-    mean and variance are the plain means of those of the batches. Dropout and drop path are off.
+    mean and variance are the plain means of those of the batches. Dropout and drop path are off. (PyTorch's update_bn
+    has them on, and knows neither shares of a batch nor a format to compute in.)
 
     Args:
         network: on the device that is to compute; where several processes train (reid.training.ranks), each takes its
