@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 
+from reid.core import dvc_lock
 from reid.core.errors import ReidError
 
 BLOCK = 1 << 22  # bytes
@@ -147,15 +148,13 @@ def in_ledger(path: Path | str) -> bool:
 
 
 def recorded(ledger: Path) -> dict[str, str]:
-    """MD5 that a ``dvc.lock`` records of each file that a stage reads or makes, by its path."""
-    from ruamel.yaml import YAML, YAMLError
-
+    """MD5 that a ``dvc.lock`` records of each file that a stage reads or makes, by its path; none if it is damaged."""
     try:
-        stages = YAML(typ="safe", pure=False).load(ledger.read_text(encoding="utf-8"))["stages"]
-        items = [item for key in ("deps", "outs") for stage in stages.values() for item in stage.get(key, [])]
-        return {item["path"]: item["md5"] for item in items if "md5" in item}
-    except (OSError, YAMLError, KeyError, TypeError, AttributeError, ValueError):
+        stages = dvc_lock.stages(ledger.read_bytes()).values()
+    except (OSError, ValueError):
         return {}
+    items = [item for key in ("deps", "outs") for stage in stages for item in stage[key]]
+    return {item["path"]: item["md5"] for item in items if "md5" in item}
 
 
 def _md5(path: Path | str) -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from reid.core import dvc_lock
 from reid.core.errors import ReidError
 
 _CODE = ("reid", "scripts", "workflow", "extensions")  # the commit names it
@@ -38,23 +39,21 @@ def read_lock(path: Path | str = "dvc.lock") -> list[Stage]:
     Raises:
         ReidError: there is none, or it is damaged.
     """
-    from ruamel.yaml import YAML, YAMLError
-
     if not Path(path).is_file():
         raise ReidError(f"{path}: there is no such file; `make record` writes it after a run")
     try:
-        content = YAML(typ="safe", pure=False).load(Path(path).read_text(encoding="utf-8"))
-        return [_stage(name, entry) for name, entry in content["stages"].items()]
-    except (OSError, YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        stages = dvc_lock.stages(Path(path).read_bytes())
+        return [_stage(name, entry) for name, entry in stages.items()]
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ReidError(f"{path}: is not a ledger of DVC ({error!r}); `make record` writes it anew") from error
 
 
 def _stage(name: str, entry: dict[str, Any]) -> Stage:
-    inputs, outputs = ([_item(item) for item in entry.get(key, [])] for key in ("deps", "outs"))
+    inputs, outputs = ([_item(item) for item in entry[key]] for key in ("deps", "outs"))
     inputs = [item for item in inputs if item.path.split("/")[0] not in _CODE]
-    parameters = {key: value for of_file in entry.get("params", {}).values() for key, value in of_file.items()}
+    parameters = {key: value for of_file in entry["params"].values() for key, value in of_file.items()}
     return Stage(name, name.split("@")[0], inputs, outputs, json.loads(json.dumps(parameters)))
 
 
 def _item(entry: dict[str, Any]) -> Item:
-    return Item(str(entry["path"]), str(entry["md5"]), int(entry["size"]))
+    return Item(entry["path"], str(entry["md5"]), int(entry["size"]))

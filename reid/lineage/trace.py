@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from reid.core import dvc_lock
 from reid.core.errors import ReidError
 from reid.core.files import regular, sha256
 
@@ -100,19 +101,17 @@ def _in_history(path: Path, md5: str, digest: str) -> Iterator[Origin]:
 
 def _in_ledger(content: bytes, where: str, commit: str, md5: str) -> Iterator[Origin]:
     """What a ``dvc.lock`` knows of a file."""
-    from ruamel.yaml import YAML, YAMLError
-
     try:
-        stages = YAML(typ="safe", pure=False).load(content)["stages"]
-        for stage, entry in stages.items():
-            for out in entry.get("outs", []):
-                if out.get("md5") == md5:
-                    kept = Path(".dvc/cache/files/md5", md5[:2], md5[2:]).exists()
-                    cache = "" if kept else "; not in DVC's cache here, `dvc fetch` may bring it"
-                    back = [f"dvc get . {out['path']} --rev {commit[:10]} -o COPY", *_back(commit)]
-                    yield Origin(out["path"], f"stage {stage} of {where}{cache}", commit, _params(commit), back)
-    except (YAMLError, KeyError, TypeError, AttributeError, ValueError):
+        stages = dvc_lock.stages(content)
+    except ValueError:
         return
+    for stage, entry in stages.items():
+        for out in entry["outs"]:
+            if out.get("md5") == md5:
+                kept = Path(".dvc/cache/files/md5", md5[:2], md5[2:]).exists()
+                cache = "" if kept else "; not in DVC's cache here, `dvc fetch` may bring it"
+                back = [f"dvc get . {out['path']} --rev {commit[:10]} -o COPY", *_back(commit)]
+                yield Origin(out["path"], f"stage {stage} of {where}{cache}", commit, _params(commit), back)
 
 
 def _params(commit: str) -> dict[str, Any] | None:
