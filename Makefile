@@ -1,4 +1,4 @@
-# Two commands are enough on a fresh machine with Python 3.11, git, make and gcc:
+# Two commands are enough on a fresh machine with Python 3.11 to 3.13, git, make and gcc:
 #   make submission    makes the environment and runs the pipeline on the data set that params.yaml names
 #   make test          makes the environment and runs the tests
 

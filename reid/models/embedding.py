@@ -14,6 +14,7 @@ from reid.core.errors import ReidError
 from reid.core.progress import bar
 from reid.models import device as compute
 from reid.models.embedder import Embedder
+from reid.models.folding import folded
 from reid.params.ranking import Embed
 
 
@@ -67,7 +68,7 @@ def embed_batches(
     Yields:
         float32 array, at most ``batch_size`` x D
     """
-    where = network.mean.device
+    where, network = network.mean.device, folded(network)
 
     def function(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode(), compute.autocast(dtype, where):

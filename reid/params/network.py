@@ -82,7 +82,8 @@ class Network(Section):
         0.0, ge=0, lt=1, description="share of the residual branches that are left out in training, rising with depth"
     )
     checkpointing: bool = Field(
-        False, description="the backbone's blocks are computed again in the backward pass: less memory, a third slower"
+        False,
+        description="the backbone's blocks are computed again in the backward pass: less memory, up to a third slower",
     )
 
     @property

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from reid.models.embedder import Embedder
+from reid.models.recomputation import batch_norms
 from reid.params import extensions
 from reid.params import optimizer as sections
 from reid.params.optimizer import Optimizer
@@ -77,8 +78,6 @@ def make(params: Any, network: Embedder, criterion: nn.Module) -> torch.optim.Op
     inside = {id(parameter) for block in blocks for parameter in block}
     rest = [p for p in [*network.parameters(), *criterion.parameters()] if id(p) not in inside]
     scales = [params.layer_decay ** (len(blocks) - i) for i in range(len(blocks))]
-    if params.layer_decay == 1:
-        scales = [1.0]
     groups = [
         {"params": block, "scale": scale, "lr": params.learning_rate * scale}
         for block, scale in [*zip(blocks, scales, strict=True), (rest, 1.0)]
@@ -101,8 +100,7 @@ def make(params: Any, network: Embedder, criterion: nn.Module) -> torch.optim.Op
 
 def _with_bias_scale(groups: Groups, network: nn.Module, params: Any) -> Groups:
     """Part the biases of batch norms from the rest of each group."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-    biases = {id(module.bias) for module in norms}
+    biases = {id(norm.bias) for norm in batch_norms(network)}
     factor, parted = params.bias_scale, []
     for group in groups:
         rest = [p for p in group["params"] if id(p) not in biases]

@@ -16,7 +16,13 @@ from builders.training import equal
 COUNTS = (2, 3) if FAULTS else (2,)  # each process takes seconds to begin
 STEPS = {"torch.float64": 10, "torch.float32": 50} if FAULTS else {"torch.float64": 10, "torch.float32": 10}
 NETWORKS = {
-    "batch_norm": {"network.backbone": "test_resnet", "network.bnneck": True, "precise_bn": 25},
+    "batch_norm": {
+        "network.backbone": "test_resnet",
+        "network.bnneck": True,
+        "network.checkpointing": True,
+        "optimizer.bias_scale": 16,
+        "precise_bn": 25,
+    },
     "transformer": {"network.backbone": "test_vit", "network.pooling": "token"},
 }
 
