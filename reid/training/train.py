@@ -73,19 +73,22 @@ def train(
     for done in finished:
         for epoch in done["history"]:
             report(EpochStats(**epoch))
-    for seed in seeds[len(finished) :]:
-        trainer = Trainer(identities, images, params.model_copy(update={"seed": seed}), init, validator)
-        if not finished:
-            _describe(trainer)
-        if kept and under_way == len(finished):
-            trainer.restore(kept["trainer"])
-            log.info("resumes in epoch %d after %d of its batches", trainer.epoch + 1, trainer.batch)
-        for epoch in trainer.history:
-            report(epoch)
-        name = "train" if len(seeds) == 1 else f"train seed {seed}"
-        with told_to_end() if state else contextlib.nullcontext(threading.Event()) as told:
+    trainer = None
+    with told_to_end() if state else contextlib.nullcontext(threading.Event()) as told:
+        for seed in seeds[len(finished) :]:
+            trainer = None  # its memory is for the next one
+            trainer = Trainer(identities, images, params.model_copy(update={"seed": seed}), init, validator)
+            if not finished:
+                _describe(trainer)
+            if kept and under_way == len(finished):
+                trainer.restore(kept.pop("trainer"))
+                log.info("resumes in epoch %d after %d of its batches", trainer.epoch + 1, trainer.batch)
+            for epoch in trainer.history:
+                report(epoch)
+            name = "train" if len(seeds) == 1 else f"train seed {seed}"
             _run(trainer, report, state, finished, name, progress, told)
-        finished.append(_result(trainer))
+            finished.append(_result(trainer))
+    assert trainer  # a state is of a training under way
     return _finish(trainer, finished, seeds)
 
 
@@ -122,7 +125,7 @@ def _run(
     seeds = 1 + len(params.soup)
     begun_at, started = (len(finished) + trainer.progress) / seeds, time.monotonic()
     with bar(min(total, params.max_images or total), name, "image", progress and first, trainer.seen) as done:
-        while trainer.progress < 1:
+        while not trainer.stopped:
             while not trainer.epoch_is_over:
                 done.update(trainer.step())
                 ends = ranks.agreed(told.is_set())

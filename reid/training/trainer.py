@@ -112,12 +112,22 @@ class Trainer:
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
         self.evaluations_since_best = 0
-        self.stopped, self.rate = False, 0.0
+        self.stopped, self.rate = params.epochs == 0, 0.0
         self.start_epoch()
+        if params.optimizer.frozen_epochs and not self._trains_while_frozen():
+            raise ReidError(
+                "optimizer.frozen_epochs: nothing is trained while the backbone is frozen, for there is neither a "
+                "projection nor a loss with weights of its own; set it to 0"
+            )
         strict = not _repeats_by_itself(self.device) and device.strict_where_possible(self._try_a_step)
         if params.compile:
             torch.use_deterministic_algorithms(True, warn_only=not strict)  # of the compiler too
             self.features = torch.compile(network.features, mode=params.compile)
+
+    def _trains_while_frozen(self) -> bool:
+        """Whether a loss depends on parameters outside of the backbone."""
+        parts = (self.network.pool, self.network.projection, self.criterion)
+        return any(parameter.requires_grad for part in parts for parameter in part.parameters())
 
     def _try_a_step(self) -> None:
         """Go forth and back with a batch of no colour, through copies: nothing of this training changes."""
@@ -160,9 +170,7 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the training that is done; at 1 it is over."""
-        if self.epoch >= self.params.epochs or self.stopped:
-            return 1.0
-        return self._progress_at(self.batch, self.seen)
+        return 1.0 if self.stopped else self._progress_at(self.batch, self.seen)
 
     def _orders(self) -> tuple[Order, Order | None]:
         """The batch to train on, and the one after it, if there is one in this epoch."""
@@ -194,7 +202,7 @@ class Trainer:
         )
         self.batch += 1
         self.seen += len(order.rows)
-        if self.batch % params.optimizer.accumulation == 0 or self.batch == len(self.batches) or self.progress >= 1:
+        if not self.between_updates:
             self._update()
         self.rate = rate
         self.seconds += time.perf_counter() - started
@@ -274,7 +282,8 @@ class Trainer:
         else:
             self.evaluations_since_best += 1
         patience = self.params.validation.patience
-        self.stopped = patience is not None and self.evaluations_since_best >= patience
+        # of several processes one alone could find the last digit of a score another
+        self.stopped = ranks.agreed(patience is not None and self.evaluations_since_best >= patience)
         return scores
 
     def precise(self, network: Embedder) -> Embedder:
@@ -321,7 +330,7 @@ class Trainer:
     @property
     def between_updates(self) -> bool:
         """Whether gradients are under way, which :meth:`state` would lose."""
-        return self.batch % self.params.optimizer.accumulation != 0 and self.batch != len(self.batches)
+        return self.batch % self.params.optimizer.accumulation != 0 and not self.epoch_is_over
 
 
 _PLAIN = ("epoch", "batch", "seen", "sums", "seconds", "best", "evaluations_since_best", "stopped", "rate")

@@ -100,6 +100,7 @@ def test_interrupted_training_ends_in_the_same_arrays(data, name, tmp_path, monk
 
     wanted = run(whole)
     step, taken, stops = training.Trainer.step, [], {"soup": [3, 12]}.get(name, [2, 7])
+    end, ends, at_end = training.Trainer.end_epoch, [], (len(whole) + 1, len(whole))  # of the last epoch, twice
 
     def interrupted(trainer):
         taken.append(1)
@@ -108,9 +109,16 @@ def test_interrupted_training_ends_in_the_same_arrays(data, name, tmp_path, monk
         torch.rand(1)  # random numbers drawn elsewhere are restored too
         return step(trainer)
 
+    def interrupted_at_the_end(trainer):
+        ends.append(1)
+        if len(ends) in at_end:
+            raise KeyboardInterrupt
+        return end(trainer)
+
     monkeypatch.setattr(training.Trainer, "step", interrupted)
+    monkeypatch.setattr(training.Trainer, "end_epoch", interrupted_at_the_end)
     state = TrainingState(tmp_path / "state.pt", "one", every=0)
-    for _ in stops:
+    for _ in (*stops, *at_end):
         with pytest.raises(KeyboardInterrupt):
             run([], state)
     ended = run(again, state)
@@ -125,6 +133,28 @@ def test_interrupted_training_ends_in_the_same_arrays(data, name, tmp_path, monk
     once_more = len(stops) * (params.optimizer.accumulation - 1)  # batches whose gradients no state holds
     steps = sum(-(-epoch.images // 8) for _, epoch in whole)
     assert steps + len(stops) <= len(taken) <= steps + len(stops) + once_more
+
+
+def test_a_wish_to_end_that_comes_as_a_seed_ends_is_heard(data, tmp_path, monkeypatch):
+    params, end = model({**SMALL, **CHANGES["soup"]}), training.Trainer.end_epoch
+    wanted = train(*arguments(data, params), progress=False)
+    ends = []
+
+    def told_at_the_end(trainer):
+        ends.append(trainer.params.seed)
+        if len(ends) == params.epochs:
+            signal.raise_signal(signal.SIGTERM)
+        return end(trainer)
+
+    monkeypatch.setattr(training.Trainer, "end_epoch", told_at_the_end)
+    state = TrainingState(tmp_path / "state.pt", "one", every=3600)
+    with pytest.raises(KeyboardInterrupt):
+        train(*arguments(data, params), state=state, progress=False)
+    kept = state.load()
+    assert (len(kept["finished"]), kept["trainer"]["epoch"], kept["trainer"]["batch"]) == (1, 0, 1)
+    ended = train(*arguments(data, params), state=state, progress=False)
+    assert ends == [params.seed] * params.epochs + params.soup * params.epochs
+    assert equal(weights(ended.last), weights(wanted.last))
 
 
 def test_state_of_another_fingerprint_or_a_damaged_one_is_not_picked_up(data, tmp_path, caplog):

@@ -210,6 +210,14 @@ def test_gradients_are_clipped_to_their_norm(clip_norm):
     assert len(norms) == 3
 
 
+def test_frozen_backbone_with_nothing_else_to_train_is_refused():
+    frozen = {"network.weights": "any.pth", "optimizer.frozen_epochs": 1}
+    with pytest.raises(ReidError, match="nothing is trained while the backbone is frozen"):
+        trainer_of({**frozen, "loss": {"negatives": "batch", "triplet": {"margin": 0.3}}, "network.bnneck": True})
+    trainer_of({**frozen, "loss": {"negatives": "batch", "triplet": {"margin": 0.3}}, "network.projection.width": 8})
+    trainer_of(frozen)  # the classifier of the id loss
+
+
 def test_frozen_backbone_stays_as_it_is_and_thaws():
     changes = {
         **CHEAP,
