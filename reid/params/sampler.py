@@ -37,4 +37,5 @@ class ActionSampler(Section):
 class RandomSampler(Section):
     """Any images, each once an epoch; pairs of one identity meet by chance."""
 
-    images: int = Field(ge=2, le=100_000, description="per batch at most; batches are as equal as they can be")
+    # with 3 no batch is of one image, of which a batch norm has no variance
+    images: int = Field(ge=3, le=100_000, description="per batch at most; batches are as equal as they can be")

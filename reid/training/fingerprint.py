@@ -15,6 +15,8 @@ from reid.params.base import Section
 def fingerprint(model: Section, thumbnails: Section, init: str, data: list[Any], script: Path) -> str:
     """All that decides how a training goes on, as text.
 
+    But for the processor, so that a job that comes to another node goes on there, to other last digits.
+
     Args:
         model, thumbnails: parameters.
         init: SHA-256 of the weights that it starts from.

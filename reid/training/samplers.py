@@ -131,13 +131,13 @@ def random_batches(rows: np.ndarray, images: int, rng: np.random.Generator) -> l
 
     Args:
         rows: int array (N), rows of the index to draw from.
-        images: per batch at most; batches are as equal as they can be, so that the last one is not much smaller.
+        images: per batch at most; batches are as equal as they can be, so that with 3 and more none has less than two.
         rng: of what is left to chance.
 
     Returns:
         list of int arrays
     """
-    return np.array_split(rng.permutation(rows), -(-len(rows) // images)) if len(rows) else []
+    return np.array_split(rng.permutation(rows), -(-len(rows) // images)) if len(rows) > 1 else []
 
 
 def _batch_by_game(game: np.ndarray, actions: int, rng: np.random.Generator) -> np.ndarray:

@@ -209,8 +209,17 @@ class Trainer:
         return len(order.rows)
 
     def _embed(self, x: torch.Tensor) -> torch.Tensor:
-        with device.autocast(self.dtype, self.device):
-            embeddings: torch.Tensor = self.features(x)
+        try:
+            with device.autocast(self.dtype, self.device):
+                embeddings: torch.Tensor = self.features(x)
+        except Exception as error:
+            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            raise ReidError(
+                f"compile: PyTorch cannot compile {self.params.network.backbone_name} here ({reason}); "
+                "leave it out, or install a C++ compiler"
+            ) from error
         return embeddings
 
     def _backward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:

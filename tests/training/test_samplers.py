@@ -383,14 +383,18 @@ def test_action_batches_without_any_pair_are_none(game):
     assert action_batches(np.arange(4), np.zeros(4, dtype=int), np.arange(4), 2, 2, 2, rng, game=game) == []
 
 
-@pytest.mark.parametrize(("count", "images"), [(10, 4), (12, 4), (3, 5), (1, 2), (9, 2), (41, 40)])
+@pytest.mark.parametrize(("count", "images"), [(10, 4), (12, 4), (3, 5), (4, 3), (10, 3), (9, 2), (41, 40)])
 def test_random_batches_hold_every_image_once_and_are_about_equal(count, images):
     rows = np.random.default_rng(0).choice(1000, count, replace=False)
     batches = random_batches(rows, images, np.random.default_rng(1))
     sizes = [len(batch) for batch in batches]
     assert sorted(np.concatenate(batches).tolist()) == sorted(rows.tolist())
     assert len(batches) == math.ceil(count / images)
-    assert max(sizes) <= images and max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= images and max(sizes) - min(sizes) <= 1 and (images == 2 or min(sizes) > 1)
+
+
+def test_one_image_is_no_random_batch():
+    assert random_batches(np.array([7]), 3, np.random.default_rng(1)) == []
 
 
 def test_random_batches_are_of_any_images():

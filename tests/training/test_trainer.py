@@ -275,6 +275,20 @@ def test_compiled_network_is_the_one_that_is_trained(monkeypatch):
     assert called == ["max-autotune"]
 
 
+def test_network_that_cannot_be_compiled_is_one_error(monkeypatch):
+    class InductorError(RuntimeError):
+        __module__ = "torch._inductor.exc"
+
+    def compiled(x):
+        raise InductorError("InvalidCxxCompiler: no working C++ compiler\n\nSet TORCHDYNAMO_VERBOSE=1")
+
+    monkeypatch.setattr(torch, "compile", lambda function, mode: compiled)
+    with pytest.raises(
+        ReidError, match=r"^compile: .* here \(InvalidCxxCompiler: no working C\+\+ compiler\)"
+    ):
+        trained({**CHEAP, "compile": "default"})
+
+
 def test_loss_that_is_no_number_ends_the_training(spy, monkeypatch):
     set_rate = optimizers.set_rate
     monkeypatch.setattr(optimizers, "set_rate", lambda optimizer, rate: set_rate(optimizer, 1e30))
