@@ -12,6 +12,8 @@ import pytest
 from builders import ROOT
 from builders.split import write_zip
 
+# tests run side by side: with more threads than cores they wait for each other, ten times as long as they compute
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # counts only if it is there before the first product
 os.environ.setdefault("REID_JOBS_PER_GPU", "16")  # tests side by side share a GPU, and do not wait for it
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background by a shell: Ctrl-C must work below

@@ -10,7 +10,7 @@ from reid.training.train import train
 from reid.training.trainer import Trainer
 
 HEIGHT, WIDTH = 32, 16
-CHEAP = {"network.backbone": "osnet_x0_25", "schedule": None}
+CHEAP = {"network.backbone": "test_resnet", "schedule": None}
 
 
 def league(actions=5, people=4, images=2, game="game"):

@@ -15,7 +15,7 @@ from reid.training.precise_bn import precise, sample
 from reid.training.validation import Validator
 
 NETWORK = {
-    "network.backbone": "osnet_x0_25",
+    "network.backbone": "test_resnet",
     "network.bnneck": True,
     "network.projection": {"kind": "relu", "width": 8},
 }

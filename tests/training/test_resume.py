@@ -51,7 +51,6 @@ CHANGES = {
         "network.bnneck": True,
         "augmentation.progressive_resizing": {"scale": 0.75, "until": 0.6},
         "max_images": 60,
-        "network.backbone": "resnet18",  # takes smaller images
     },
     "soup": {
         "soup": [7],
@@ -62,7 +61,7 @@ CHANGES = {
 }
 CURVES = ("loss", "learning_rate", "valid_mAP")
 SMALL = {
-    "network.backbone": "osnet_x0_25",  # a state is kept after every step
+    "network.backbone": "test_resnet",  # a state is kept after every step
     "sampler": {"kind": "actions", "actions": 1, "identities": 4, "instances": 2},
     "loss.negatives": "action",
     "epochs": 3,

@@ -66,7 +66,7 @@ def test_summary_tells_size_and_cost():
     with torch.no_grad():
         network.eval()(torch.zeros(1, 3, HEIGHT, WIDTH))
     assert summary["flops"] == 2 * sum(macs)
-    assert summary["backbone"] == "osnet_x0_25"
+    assert summary["backbone"] == CHEAP["network.backbone"]
     assert summary["identities"] == 20 and summary["thumbnails"] == 40
 
 
