@@ -174,12 +174,12 @@ def run(study: Study, path: Path, folder: Path, cores: str, gpus: int) -> tuple[
         ended = _make_data(data - made, options) == 0 and _make_rows(folder, plan, options) == 0
         if not results.look(plan, since) or (not ended and not results.problems):
             raise ReidError("Snakemake ended before its time; see above. The same command goes on from here")
+        for part in plan.axes:
+            if problem := results.problem(part.reference, part.seeds):
+                name = part.reference.name
+                raise ReidError(f"{name}, which {part.axis.axis} is compared with, has no scores: {problem}")
         ran |= wanted
         made |= data
-    last = plan.axes[-1]
-    if last.kept is None:
-        problem = results.problem(last.reference, last.seeds)
-        raise ReidError(f"{last.reference.name}, which {last.axis.axis} is compared with, has no scores: {problem}")
     return plan, results
 
 

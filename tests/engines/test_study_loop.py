@@ -87,10 +87,14 @@ def test_a_failed_row_is_told_with_its_error_and_tried_again_by_the_next_run(tmp
     assert kept(plan) == ["wide", "metric"] and not results.problems
 
 
-def test_without_the_scores_of_what_rows_are_compared_with_there_is_no_study(tmp_path, monkeypatch):
-    _, run = ran(tmp_path, {"base": None, "wide": 0.9, "supcon": 0.8, "metric": 0.9}, monkeypatch)
+@pytest.mark.parametrize("others", [0.8, None])
+@pytest.mark.parametrize("stays", ["mean", "interval", "always", "never"])
+def test_without_the_scores_of_what_rows_are_compared_with_there_is_no_study(tmp_path, monkeypatch, stays, others):
+    skills = {"base": None, "wide": others, "supcon": others, "metric": others}
+    engine, run = ran(tmp_path, skills, monkeypatch, axes=[{**axis, "stays": stays} for axis in STUDY["axes"]])
     with pytest.raises(ReidError, match="base, which loss is compared with, has no scores: too wide"):
         run()
+    assert len(engine.asked) == 1  # nothing is made on top of it
 
 
 def test_a_run_that_ended_early_decides_nothing(tmp_path, monkeypatch):
