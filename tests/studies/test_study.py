@@ -105,6 +105,8 @@ def test_difference_pasted_over_the_base_is_the_row():
         ([{"axis": "a", "change": {}, "row": {}}], ["row: is not part of a study; did you mean rows?"]),
         ([{"axis": "a", "change": {}, "stays": "best"}], ["axes[0].stays", "'mean', 'interval'"]),
         ([{"axis": "a", "cross": {"x": {"p": {"epochs": 1}}, "y": {"q": {"epochs": 2}}}}], ["epochs is changed"]),
+        ([{"axis": "a", "cross": {"x": {"p, q": {}, "p": {}}, "y": {"r": {}, "q, r": {}}}}], ["2 combin", "p, q, r"]),
+        ([{"axis": "a", "cross": {f"f{i}": {"p": {}, "q": {}, "r": {}} for i in range(99)}}], ["more than 1,000"]),
         ([], ["axes"]),
         ({"splits": ["test"]}, ["splits: must be [valid, test], or [valid]"]),
         ({"change": {"epochs": -1}}, ["change: 1 problem", "models.one.epochs"]),
