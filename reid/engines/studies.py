@@ -195,9 +195,11 @@ def _galleries(plan: Plan) -> list[str]:
 
 def _data(planned: dict[str, Any], scored: Sequence[str]) -> set[str]:
     """What rows take of the pipeline's own data."""
-    targets, splits = set(), ("train", *scored)
-    for data in planned.get("data", {}).values():
+    targets = set()
+    for name, data in planned.get("data", {}).items():
         if data["source"] == "data":
+            trainings = [one for one in planned["trainings"].values() if one["data"] == name]
+            splits = {*scored, *(split for one in trainings for split in one["trained_on"])}
             targets |= {f"data/index/{split}.parquet" for split in splits}
             stores = data["root"] == "data"
             targets |= {f"data/thumbnails/{s}.npy" if stores else f"data/raw/{s}.zip" for s in splits}
