@@ -18,7 +18,7 @@ from reid.engines import studies
 from reid.lineage import provenance
 from reid.studies.jobs import RESULTS
 from reid.studies.page import write_page
-from reid.studies.plan import Plan, check
+from reid.studies.plan import Plan, check, check_files
 from reid.studies.result import result
 from reid.studies.side_by_side import add_images
 from reid.studies.study import read_study, study_path
@@ -48,6 +48,7 @@ def main(args: argparse.Namespace) -> None:
     path = study_path(args.study)
     study = read_study(path)
     plan = check(study, path)
+    check_files(plan, path)
     if args.dry_run:
         show(plan)
         return

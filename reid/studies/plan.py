@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from reid.core.errors import ReidError
+from reid.core.errors import ReidError, summarise
+from reid.params.files import missing_files
 from reid.params.reading import check_params, read_content
 from reid.studies.changes import changed
 from reid.studies.choice import Outcomes, choose
@@ -84,17 +85,23 @@ def expand(study: Study, path: Path, base: Row, outcomes: Outcomes | None = None
         study, path: the file, and its path for messages.
         base: of :func:`read_base`.
         outcomes: the scores that there are; None to see all axes, as if nothing but ``always`` rows stayed.
+
+    Raises:
+        ReidError: what rows are put on top of cannot be with a seed of theirs.
     """
     current, axes = base, []
     for axis in study.axes:
+        seeds, stays = list(axis.seeds or study.seeds), axis.stays or study.stays
+        current.check(seeds)
         rows, problems = [], {}
         for name, changes in axis.all_rows().items():
             where = f"{path}: {axis.axis}" + (f": {name}" if axis.change is None else "")
             try:
-                rows.append(Row(name, changed(current.content, changes), where, changes))
+                row = Row(name, changed(current.content, changes), where, changes)
+                row.check(seeds)
+                rows.append(row)
             except ReidError as error:
                 problems[name] = _named(error, where)
-        seeds, stays = list(axis.seeds or study.seeds), axis.stays or study.stays
         kept, why = choose(stays, current, rows, seeds, outcomes)
         axes.append(AxisPlan(axis, stays, seeds, current, rows, problems, kept, why))
         if kept is None:
@@ -120,3 +127,18 @@ def check(study: Study, path: Path) -> Plan:
     if problems := [problem for part in plan.axes for problem in part.problems.values()]:
         raise ReidError("\n".join(problems))
     return plan
+
+
+def check_files(plan: Plan, path: Path) -> None:
+    """Check that the files and folders that rows name outside of the pipeline are there.
+
+    Raises:
+        ReidError: they are not; all in one message, each with the first row that names it.
+    """
+    problems: dict[str, str] = {}
+    for part in plan.axes:
+        for row in [part.reference, *part.rows]:
+            for problem in missing_files(row.params):
+                problems.setdefault(problem, row.name)
+    if problems:
+        raise ReidError(summarise([f"{row}: {problem}" for problem, row in problems.items()], str(path)))

@@ -128,6 +128,10 @@ def _contradictions(study: Study) -> Iterator[str]:
             for i, one in enumerate(places):
                 for place in sorted(one & set().union(*places[:i])):
                     yield f"axes: {axis.axis}: {place} is changed by two of its factors"
+        if any("seed" in row for row in axis.all_rows().values()):
+            yield f"axes: {axis.axis}: changes seed, which every row has from seeds; name it there"
+    if "seed" in study.change:
+        yield "change: changes seed, which every row has from seeds; name it there"
     if study.splits not in (["valid", "test"], ["valid"]):
         yield "splits: must be [valid, test], or [valid]: by it rows are chosen"
     for name, seeds in [("seeds", study.seeds), *((a.axis, a.seeds) for a in study.axes if a.seeds)]:
