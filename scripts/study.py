@@ -53,6 +53,9 @@ def main(args: argparse.Namespace) -> None:
         show(plan)
         return
     folder = RESULTS / path.stem
+    # now, for these files may be edited while the study runs
+    made_of = {"study": provenance.content(path), "base": provenance.content(Path(study.base))}
+    where = {"code": provenance.commit(), "machine": provenance.machine()}
     plan, scored = studies.run(study, path, folder, args.cores, studies.gpus(args.resources))
     found = result(path.stem, plan, scored, folder)
     write_json(folder / "study.json", found)
@@ -62,8 +65,6 @@ def main(args: argparse.Namespace) -> None:
         partial.write_text(text, encoding="utf-8")
     add_images(found, plan, folder)
     write_page(folder / "index.html", found)
-    made_of = {"study": provenance.content(path), "base": provenance.content(Path(study.base))}
-    where = {"code": provenance.commit(), "machine": provenance.machine()}
     write_json(folder / "provenance.json", {**made_of, **where})
     if args.into:
         put_table(args.into, path.stem, text)

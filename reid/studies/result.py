@@ -61,15 +61,8 @@ def result(name: str, plan: Plan, scored: Scored, folder: Path) -> dict[str, Any
         "axes": axes,
         "kept": kept.name,
         "whole": whole,
-        "difference": pasted(_start(plan), kept.content),
+        "difference": pasted(plan.file, kept.content),
     }
-
-
-def _start(plan: Plan) -> Any:
-    """The base file as it stands on disk, which a row's difference is put on top of."""
-    from reid.params.reading import read_content
-
-    return read_content(plan.study.base)
 
 
 def _size(scores: Scores | None) -> dict[str, int]:
@@ -136,7 +129,7 @@ def _row(
         "row": row.name,
         "problem": "",
         "changes": row.changes,
-        "difference": pasted(_start(plan), row.content),
+        "difference": pasted(plan.file, row.content),
         **found,
         "change": change or None,
         "slices": slices,

@@ -1,13 +1,18 @@
 """A study asks for rows as it learns what stays, passes over what failed, and stops when it was stopped."""
 
+import runpy
 import time
 
 import pytest
 
+from builders import ROOT
 from builders.study import STUDY, Skills, read
 from reid.core.errors import ReidError
+from reid.core.files import read_json, sha256
 from reid.engines import studies
-from reid.studies.jobs import score_path, training_path
+from reid.studies import side_by_side
+from reid.studies.jobs import RESULTS, score_path, training_path
+from reid.studies.plan import expand, read_base
 
 
 class Engine:
@@ -126,3 +131,29 @@ def test_gpus_are_those_of_the_command(words, count):
 def test_other_resources_are_refused(word):
     with pytest.raises(ReidError, match="must be gpu=N"):
         studies.gpus([word])
+
+
+def program(words, monkeypatch):
+    """Run scripts/study.py."""
+    monkeypatch.setattr("sys.argv", ["study.py", *map(str, words)])
+    runpy.run_path(str(ROOT / "scripts/study.py"), run_name="__main__")
+
+
+def test_provenance_is_of_the_files_that_the_study_began_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study, path = read(tmp_path)
+    files = {"study": path, "base": tmp_path / "base.yaml"}
+    began = {name: sha256(file) for name, file in files.items()}
+    skills = Skills(RESULTS / "some", {"base": 0.3, "wide": 0.0, "supcon": 0.8, "metric": 0.9}, tmp_path / "work")
+
+    def run(*_):
+        plan = expand(study, path, read_base(study, path), skills)
+        for file in files.values():
+            file.write_text("# edited while the study ran\n")
+        return plan, skills
+
+    monkeypatch.setattr(studies, "run", run)
+    monkeypatch.setattr(side_by_side, "add_images", lambda *_: None)
+    program([path], monkeypatch)
+    found = read_json(RESULTS / "some/provenance.json")
+    assert {name: found[name]["sha256"] for name in files} == began

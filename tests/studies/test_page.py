@@ -22,6 +22,7 @@ def study(tmp_path_factory):
     file, path = read(folder)
     scored = Skills(folder / "out", {"base": 0.3, "wide": None, "supcon": 0.8, "metric": 0.9}, folder / "work")
     plan = expand(file, path, read_base(file, path), scored)
+    (folder / "base.yaml").write_text("# edited while the study ran\n")
     return plan, scored, result("some", plan, scored, folder / "out")
 
 

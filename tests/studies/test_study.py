@@ -224,7 +224,7 @@ def test_the_thesis_has_its_forty_trainings():
 def test_default_is_what_stays_of_the_ablation():
     path = study_path("ablation_longer")
     study = read_study(ROOT / path)
-    content = read_base(study.model_copy(update={"base": str(ROOT / study.base)}), path).content
+    content = read_base(study.model_copy(update={"base": str(ROOT / study.base)}), path).row.content
     for axis in study.axes:
         if axis.axis != "twice the learning rate, cosine":
             content = changed(content, next(iter(axis.all_rows().values())))
