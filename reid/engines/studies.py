@@ -21,7 +21,7 @@ from reid.core.errors import ReidError
 from reid.core.files import read_json
 from reid.core.processes import told_to_end
 from reid.core.progress import time_left
-from reid.engines import ending, profiles
+from reid.engines import ending, profiles, terminal
 from reid.engines.workflow import one_error, prepare, take
 from reid.models import slots
 from reid.params.reading import read_params
@@ -34,7 +34,6 @@ from reid.studies.study import Study
 SNAKEFILE = "workflow/studies.smk"
 _PAUSE = 0.2  # seconds between two looks whether Snakemake has ended
 _TICK = 2.0  # seconds between two looks at what is finished
-_FAILED = ("error: ", "this is a bug")  # how a program's log says that it ended by itself
 
 params = lru_cache(maxsize=None)(read_params)  # a file is read for several jobs
 
@@ -130,14 +129,10 @@ class Results:
 
 def _failure(path: Path, made: Path, since: float) -> str | None:
     """What a job of this run ended with, by its log; None if it did not run, ended well, or was told to end."""
-    if not path.exists() or path.stat().st_mtime < since:
-        return None
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    said = next((line for line in lines if line.startswith(_FAILED)), None)
-    if said is not None:
-        last = said.removeprefix(_FAILED[0]) if said.startswith(_FAILED[0]) else lines[-1]
-        return f"{last} ({path})"
-    if made.exists() or "interrupted" in lines[-1:]:
+    if (said := terminal.last_error(path, since)) is not None:
+        return f"{said.removeprefix('error: ')} ({path})"
+    lines = terminal.lines_since(path, since)
+    if lines is None or made.exists() or "interrupted" in lines[-1:]:
         return None
     return f"ended without a word, as what is killed for want of memory does ({path})"
 

@@ -1,6 +1,7 @@
 """A study asks for rows as it learns what stays, passes over what failed, and stops when it was stopped."""
 
 import runpy
+import shutil
 import time
 
 import pytest
@@ -32,6 +33,7 @@ class Engine:
 
     def make(self, folder, plan, options):
         self.asked.append(list(dict.fromkeys(row.name for row, _ in plan.runs())))
+        shutil.rmtree(folder / "logs", ignore_errors=True)  # jobs write theirs anew
         status = 0
         for row, seed in plan.runs():
             skill = self.skills.skill[row.name]
@@ -117,6 +119,8 @@ def test_what_was_told_to_end_has_not_failed(tmp_path):
     log.write_text("this is a bug in the pipeline, please report it\nTraceback\nValueError: x\n")
     assert studies._failure(log, made, since) == f"ValueError: x ({log})"
     assert studies._failure(log, made, since + 100) is None  # of an earlier run
+    log.write_text("error: params.yaml: 2 problems\n  - a\n  - b\n")
+    assert studies._failure(log, made, since) == f"params.yaml: 2 problems\n  - a\n  - b ({log})"  # all of it
     log.write_text("epoch 1\n")
     made.touch()
     assert studies._failure(log, made, since) is None
