@@ -82,7 +82,7 @@ class Results:
     def scores(self, row: Row, seeds: Sequence[int], split: str) -> Scores | None:
         """Scores of a row with these seeds; None as long as one is missing."""
         paths = [score_path(self.folder, row, seed, split) for seed in seeds]
-        if any(row.jobs(seed).score in self.problems for seed in seeds) or not all(path.exists() for path in paths):
+        if self.failed(row, seeds) or not all(path.exists() for path in paths):
             return None
         key = tuple(map(str, paths))
         if key not in self._read:
