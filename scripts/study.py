@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 from reid.core import cli
-from reid.core.files import put_table, replacing, write_csv, write_json
+from reid.core.files import put_table, replacing, table_place, write_csv, write_json
 from reid.engines import studies
 from reid.lineage import provenance
 from reid.studies.jobs import RESULTS
@@ -52,6 +52,8 @@ def main(args: argparse.Namespace) -> None:
     if args.dry_run:
         show(plan)
         return
+    if args.into:
+        table_place(args.into, path.stem)  # refused now, not when all is trained
     folder = RESULTS / path.stem
     # now, for these files may be edited while the study runs
     made_of = {"study": provenance.content(path), "base": provenance.content(Path(study.base))}

@@ -19,6 +19,7 @@ from typing import Any
 from reid.core.cli import log
 from reid.core.errors import ReidError
 from reid.core.files import read_json
+from reid.core.forms import Number, short
 from reid.core.processes import told_to_end
 from reid.core.progress import time_left
 from reid.engines import ending, profiles, terminal
@@ -32,6 +33,7 @@ from reid.studies.scores import Scores, read_scores
 from reid.studies.study import Study
 
 SNAKEFILE = "workflow/studies.smk"
+_GPUS = Number(0, 1024, whole=True)
 _PAUSE = 0.2  # seconds between two looks whether Snakemake has ended
 _TICK = 2.0  # seconds between two looks at what is finished
 
@@ -268,9 +270,11 @@ def gpus(resources: Sequence[str]) -> int:
     Raises:
         ReidError: it is none of this form.
     """
-    for word in resources:
-        name, _, number = word.partition("=")
-        if name != "gpu" or not number.isdigit():
-            raise ReidError(f"--resources: must be gpu=N, not {word!r}")
-        return int(number)
+    if resources:
+        words = " ".join(resources)
+        name, _, number = words.partition("=")
+        try:
+            return int(_GPUS.of_text(number if name == "gpu" else ""))
+        except ValueError as error:
+            raise ReidError(f"--resources: must be gpu=N with {_GPUS}, not {short(words)}") from error
     return len([path for path in Path("/dev").glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()])

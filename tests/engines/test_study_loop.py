@@ -131,10 +131,13 @@ def test_gpus_are_those_of_the_command(words, count):
     assert studies.gpus(words) == count
 
 
-@pytest.mark.parametrize("word", ["gpu", "gpu=two", "mem=3"])
-def test_other_resources_are_refused(word):
-    with pytest.raises(ReidError, match="must be gpu=N"):
-        studies.gpus([word])
+@pytest.mark.parametrize(
+    "words", [["gpu"], ["gpu=two"], ["mem=3"], ["3"], ["gpu=²"], ["gpu=" + 5000 * "1"], ["gpu=1", "mem=7"]]
+)
+def test_other_resources_are_refused(words):
+    with pytest.raises(ReidError, match="must be gpu=N with a whole number from 0 to 1,024, not ") as caught:
+        studies.gpus(words)
+    assert len(str(caught.value)) < 150
 
 
 def program(words, monkeypatch):
@@ -161,3 +164,13 @@ def test_provenance_is_of_the_files_that_the_study_began_with(tmp_path, monkeypa
     program([path], monkeypatch)
     found = read_json(RESULTS / "some/provenance.json")
     assert {name: found[name]["sha256"] for name in files} == began
+
+
+def test_a_page_without_a_place_for_the_table_is_refused_before_any_work(tmp_path, monkeypatch, caplog):
+    _, path = read(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("no place\n")
+    monkeypatch.setattr(studies, "run", lambda *_: pytest.fail("work"))
+    with pytest.raises(SystemExit):
+        program([path, "--into", page], monkeypatch)
+    assert "page.md: has no place for the table, <!-- some --> and <!-- end -->" in caplog.text
