@@ -13,12 +13,12 @@ import json
 from pathlib import Path
 
 from reid.core import cli
-from reid.core.files import put_table, replacing, write_csv, write_json
+from reid.core.files import put_table, replacing, table_place, write_csv, write_json
 from reid.engines import studies
 from reid.lineage import provenance
 from reid.studies.jobs import RESULTS
 from reid.studies.page import write_page
-from reid.studies.plan import Plan, check
+from reid.studies.plan import Plan, check, check_files
 from reid.studies.result import result
 from reid.studies.side_by_side import add_images
 from reid.studies.study import read_study, study_path
@@ -48,10 +48,16 @@ def main(args: argparse.Namespace) -> None:
     path = study_path(args.study)
     study = read_study(path)
     plan = check(study, path)
+    check_files(plan, path)
     if args.dry_run:
         show(plan)
         return
+    if args.into:
+        table_place(args.into, path.stem)  # refused now, not when all is trained
     folder = RESULTS / path.stem
+    # now, for these files may be edited while the study runs
+    made_of = {"study": provenance.content(path), "base": provenance.content(Path(study.base))}
+    where = {"code": provenance.commit(), "machine": provenance.machine()}
     plan, scored = studies.run(study, path, folder, args.cores, studies.gpus(args.resources))
     found = result(path.stem, plan, scored, folder)
     write_json(folder / "study.json", found)
@@ -61,8 +67,6 @@ def main(args: argparse.Namespace) -> None:
         partial.write_text(text, encoding="utf-8")
     add_images(found, plan, folder)
     write_page(folder / "index.html", found)
-    made_of = {"study": provenance.content(path), "base": provenance.content(Path(study.base))}
-    where = {"code": provenance.commit(), "machine": provenance.machine()}
     write_json(folder / "provenance.json", {**made_of, **where})
     if args.into:
         put_table(args.into, path.stem, text)

@@ -173,8 +173,14 @@ rule train:
             extended=True,
         ),
         init=lambda wildcards: f"{FOLDER}/weights/{JOBS['trainings'][wildcards.training]['weights']}.safetensors",
-        index=lambda wildcards: data_of(wildcards.training, "train")[0],
-        thumbnails=lambda wildcards: data_of(wildcards.training, "train")[1],
+        index=lambda wildcards: [
+            data_of(wildcards.training, split)[0]
+            for split in JOBS["trainings"][wildcards.training]["trained_on"]
+        ],
+        thumbnails=lambda wildcards: [
+            data_of(wildcards.training, split)[1]
+            for split in JOBS["trainings"][wildcards.training]["trained_on"]
+        ],
         validation=lambda wildcards: (
             data_of(wildcards.training, "valid")
             if JOBS["trainings"][wildcards.training]["validated"]

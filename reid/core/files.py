@@ -176,15 +176,29 @@ def put_table(path: Path | str, name: str, text: str) -> None:
     """Put a table between the comments ``<!-- NAME -->`` and ``<!-- end -->`` of a Markdown file.
 
     Raises:
-        ReidError: the file has no such place.
+        ReidError: as :func:`table_place`.
     """
-    page = Path(path).read_text(encoding="utf-8")
-    pattern = re.compile(f"<!-- {re.escape(name)} -->\n.*?<!-- end -->", re.DOTALL)
-    if not pattern.search(page):
-        raise ReidError(f"{path}: has no place for the table, <!-- {name} --> and <!-- end -->")
+    before, after = table_place(path, name)
     with replacing(path) as partial:
-        partial.write_text(pattern.sub(lambda _: f"<!-- {name} -->\n{text}<!-- end -->", page), encoding="utf-8")
+        partial.write_text(f"{before}{text}{after}", encoding="utf-8")
     sums_path(path).unlink(missing_ok=True)  # people edit it
+
+
+def table_place(path: Path | str, name: str) -> tuple[str, str]:
+    """What stands before and after the place for a table in a Markdown file, its comments included.
+
+    Raises:
+        ReidError: there is no such file, or it has no such place.
+    """
+    try:
+        page = regular(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ReidError(f"{path}: is not UTF-8 text; it is {file_type.describe(path)}") from error
+    start, begin, rest = page.partition(f"<!-- {name} -->\n")
+    _, end, last = rest.partition("<!-- end -->")
+    if not end:
+        raise ReidError(f"{path}: has no place for the table, <!-- {name} --> and <!-- end -->")
+    return start + begin, end + last
 
 
 MOST_NESTED = 500  # lists and objects inside each other

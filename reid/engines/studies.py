@@ -19,9 +19,10 @@ from typing import Any
 from reid.core.cli import log
 from reid.core.errors import ReidError
 from reid.core.files import read_json
+from reid.core.forms import Number, short
 from reid.core.processes import told_to_end
 from reid.core.progress import time_left
-from reid.engines import ending, profiles
+from reid.engines import ending, profiles, terminal
 from reid.engines.workflow import one_error, prepare, take
 from reid.models import slots
 from reid.params.reading import read_params
@@ -32,9 +33,9 @@ from reid.studies.scores import Scores, read_scores
 from reid.studies.study import Study
 
 SNAKEFILE = "workflow/studies.smk"
+_GPUS = Number(0, 1024, whole=True)
 _PAUSE = 0.2  # seconds between two looks whether Snakemake has ended
 _TICK = 2.0  # seconds between two looks at what is finished
-_FAILED = ("error: ", "this is a bug")  # how a program's log says that it ended by itself
 
 params = lru_cache(maxsize=None)(read_params)  # a file is read for several jobs
 
@@ -83,7 +84,7 @@ class Results:
     def scores(self, row: Row, seeds: Sequence[int], split: str) -> Scores | None:
         """Scores of a row with these seeds; None as long as one is missing."""
         paths = [score_path(self.folder, row, seed, split) for seed in seeds]
-        if any(row.jobs(seed).score in self.problems for seed in seeds) or not all(path.exists() for path in paths):
+        if self.failed(row, seeds) or not all(path.exists() for path in paths):
             return None
         key = tuple(map(str, paths))
         if key not in self._read:
@@ -130,14 +131,10 @@ class Results:
 
 def _failure(path: Path, made: Path, since: float) -> str | None:
     """What a job of this run ended with, by its log; None if it did not run, ended well, or was told to end."""
-    if not path.exists() or path.stat().st_mtime < since:
-        return None
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    said = next((line for line in lines if line.startswith(_FAILED)), None)
-    if said is not None:
-        last = said.removeprefix(_FAILED[0]) if said.startswith(_FAILED[0]) else lines[-1]
-        return f"{last} ({path})"
-    if made.exists() or "interrupted" in lines[-1:]:
+    if (said := terminal.last_error(path, since)) is not None:
+        return f"{said.removeprefix('error: ')} ({path})"
+    lines = terminal.lines_since(path, since)
+    if lines is None or made.exists() or "interrupted" in lines[-1:]:
         return None
     return f"ended without a word, as what is killed for want of memory does ({path})"
 
@@ -174,12 +171,12 @@ def run(study: Study, path: Path, folder: Path, cores: str, gpus: int) -> tuple[
         ended = _make_data(data - made, options) == 0 and _make_rows(folder, plan, options) == 0
         if not results.look(plan, since) or (not ended and not results.problems):
             raise ReidError("Snakemake ended before its time; see above. The same command goes on from here")
+        for part in plan.axes:
+            if problem := results.problem(part.reference, part.seeds):
+                name = part.reference.name
+                raise ReidError(f"{name}, which {part.axis.axis} is compared with, has no scores: {problem}")
         ran |= wanted
         made |= data
-    last = plan.axes[-1]
-    if last.kept is None:
-        problem = results.problem(last.reference, last.seeds)
-        raise ReidError(f"{last.reference.name}, which {last.axis.axis} is compared with, has no scores: {problem}")
     return plan, results
 
 
@@ -195,9 +192,11 @@ def _galleries(plan: Plan) -> list[str]:
 
 def _data(planned: dict[str, Any], scored: Sequence[str]) -> set[str]:
     """What rows take of the pipeline's own data."""
-    targets, splits = set(), ("train", *scored)
-    for data in planned.get("data", {}).values():
+    targets = set()
+    for name, data in planned.get("data", {}).items():
         if data["source"] == "data":
+            trainings = [one for one in planned["trainings"].values() if one["data"] == name]
+            splits = {*scored, *(split for one in trainings for split in one["trained_on"])}
             targets |= {f"data/index/{split}.parquet" for split in splits}
             stores = data["root"] == "data"
             targets |= {f"data/thumbnails/{s}.npy" if stores else f"data/raw/{s}.zip" for s in splits}
@@ -271,9 +270,11 @@ def gpus(resources: Sequence[str]) -> int:
     Raises:
         ReidError: it is none of this form.
     """
-    for word in resources:
-        name, _, number = word.partition("=")
-        if name != "gpu" or not number.isdigit():
-            raise ReidError(f"--resources: must be gpu=N, not {word!r}")
-        return int(number)
+    if resources:
+        words = " ".join(resources)
+        name, _, number = words.partition("=")
+        try:
+            return int(_GPUS.of_text(number if name == "gpu" else ""))
+        except ValueError as error:
+            raise ReidError(f"--resources: must be gpu=N with {_GPUS}, not {short(words)}") from error
     return len([path for path in Path("/dev").glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()])

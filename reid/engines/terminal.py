@@ -160,16 +160,21 @@ def last_error(log: Path, since: float) -> str | None:
         log: what a program of ours wrote with ``--log``.
         since: seconds since the epoch; a log that was last written before is of an earlier run.
     """
-    try:
-        if log.stat().st_mtime < since - 1:
-            return None
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
+    lines = lines_since(log, since) or []
     for number in range(len(lines) - 1, -1, -1):
         if lines[number].startswith("error: "):
             return "\n".join(lines[number:])
     return lines[-1] if lines and any(line.startswith("Traceback") for line in lines) else None
+
+
+def lines_since(log: Path, since: float) -> list[str] | None:
+    """What a program said in this run; None if the log is older or there is none. As :func:`last_error` takes them."""
+    try:
+        if log.stat().st_mtime < since - 1:
+            return None
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
 
 
 def _say(text: str) -> None:

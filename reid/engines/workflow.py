@@ -154,17 +154,14 @@ def names(models: Iterable[str]) -> str:
     return "|".join(map(re.escape, models)) or "$^"
 
 
+@one_error
 def content(function: Callable[..., outside.Content | None], params: Params, *places: str) -> outside.Content | None:
     """What lies outside, as a parameter of a rule: ``outside.weights`` and the like, of a model or a split.
 
     Ends the process with one clear error if it is missing: before the job's outputs are removed, and not by an
     exception, which Snakemake would dress up as one of the rule's code.
     """
-    try:
-        return function(params, *places)
-    except ReidError as error:
-        logger.error(f"error: {error}")
-        sys.exit(1)
+    return function(params, *places)
 
 
 def forget_other_models(models: Iterable[str]) -> None:

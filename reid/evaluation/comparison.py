@@ -154,21 +154,33 @@ def compare(a: pa.Table, b: pa.Table, resamples: int, seed: int, shown: int = 10
             "interval": interval,
             "differs": interval is not None and (interval[0] > 0 or interval[1] < 0),
         }
-    moved = change["mAP"]
-    result |= {
-        "better": int((moved > _SAME).sum()),
-        "worse": int((moved < -_SAME).sum()),
-        "same": int((np.abs(moved) <= _SAME).sum()),
+    return result | moved(a, pair["mAP"][0], pair["mAP"][1], shown)
+
+
+def moved(queries: pa.Table, before: np.ndarray, after: np.ndarray, shown: int) -> dict[str, Any]:
+    """How the AP of single queries changed.
+
+    Args:
+        queries: their table, of ``reid.evaluation.queries``.
+        before, after: float array, the AP of each.
+        shown: how many to list at most.
+
+    Returns:
+        dict: how many are ``better``, ``worse`` and the ``same``; ``moved``, as :func:`compare` has it
+    """
+    change = after - before
+    most = np.lexsort((values(queries, "bbox_idx"), -np.round(np.abs(change), 9)))[:shown]
+    rows = queries.select(["bbox_idx", "action_idx", "clazz"]).take(most).to_pylist()
+    return {
+        "better": int((change > _SAME).sum()),
+        "worse": int((change < -_SAME).sum()),
+        "same": int((np.abs(change) <= _SAME).sum()),
+        "moved": [
+            {**row, "before": float(before[i]), "after": float(after[i])}
+            for row, i in zip(rows, most.tolist(), strict=True)
+            if abs(change[i]) > _SAME
+        ],
     }
-    most = np.lexsort((values(a, "bbox_idx"), -np.round(np.abs(moved), 9)))[:shown]
-    rows = a.select(["bbox_idx", "action_idx", "clazz"]).take(most).to_pylist()
-    before, after = pair["mAP"]
-    result["moved"] = [
-        {**row, "before": float(before[i]), "after": float(after[i])}
-        for row, i in zip(rows, most.tolist(), strict=True)
-        if abs(moved[i]) > _SAME
-    ]
-    return result
 
 
 def report(result: dict[str, Any], names: tuple[str, str]) -> str:

@@ -3,14 +3,22 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from reid.core.errors import ReidError
+from reid.core.errors import ReidError, summarise
+from reid.params.files import missing_files
 from reid.params.reading import check_params, read_content
-from reid.studies.changes import changed
+from reid.studies.changes import Content, changed
 from reid.studies.choice import Outcomes, choose
 from reid.studies.rows import Row
 from reid.studies.study import Axis, Study
 
 BASE = "base"
+
+
+class Base(NamedTuple):
+    """What a study begins with: its first row, and ``file``, on top of which the study's own change is in it."""
+
+    row: Row
+    file: Content
 
 
 class AxisPlan(NamedTuple):
@@ -42,10 +50,11 @@ class AxisPlan(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The axes of a study, up to the first whose decision is open."""
+    """The axes of a study, up to the first whose decision is open; ``base`` and ``file`` are of :class:`Base`."""
 
     study: Study
     base: Row
+    file: Content
     axes: list[AxisPlan]
 
     def runs(self) -> list[tuple[Row, int]]:
@@ -61,8 +70,8 @@ class Plan(NamedTuple):
         return {row.jobs(seed).training for row, seed in self.runs()}
 
 
-def read_base(study: Study, path: Path) -> Row:
-    """The row that a study begins with.
+def read_base(study: Study, path: Path) -> Base:
+    """What a study begins with, read once: the file may be edited while it runs.
 
     Raises:
         ReidError: it cannot be read, is not valid, or has not just one model, trained here.
@@ -72,35 +81,41 @@ def read_base(study: Study, path: Path) -> Row:
     if len(content.get("models") or {}) != 1 or content.get("external_models"):
         raise ReidError(f"{path}: base: {study.base} must have one model in models, and none in external_models")
     try:
-        return Row(BASE, changed(content, study.change), f"{path}: change")
+        return Base(Row(BASE, changed(content, study.change), f"{path}: change"), content)
     except ReidError as error:
         raise ReidError(_named(error, f"{path}: change")) from error
 
 
-def expand(study: Study, path: Path, base: Row, outcomes: Outcomes | None = None) -> Plan:
+def expand(study: Study, path: Path, base: Base, outcomes: Outcomes | None = None) -> Plan:
     """The rows of a study.
 
     Args:
         study, path: the file, and its path for messages.
         base: of :func:`read_base`.
         outcomes: the scores that there are; None to see all axes, as if nothing but ``always`` rows stayed.
+
+    Raises:
+        ReidError: what rows are put on top of cannot be with a seed of theirs.
     """
-    current, axes = base, []
+    current, axes = base.row, []
     for axis in study.axes:
+        seeds, stays = list(axis.seeds or study.seeds), axis.stays or study.stays
+        current.check(seeds)
         rows, problems = [], {}
         for name, changes in axis.all_rows().items():
             where = f"{path}: {axis.axis}" + (f": {name}" if axis.change is None else "")
             try:
-                rows.append(Row(name, changed(current.content, changes), where, changes))
+                row = Row(name, changed(current.content, changes), where, changes)
+                row.check(seeds)
+                rows.append(row)
             except ReidError as error:
                 problems[name] = _named(error, where)
-        seeds, stays = list(axis.seeds or study.seeds), axis.stays or study.stays
         kept, why = choose(stays, current, rows, seeds, outcomes)
         axes.append(AxisPlan(axis, stays, seeds, current, rows, problems, kept, why))
         if kept is None:
             break
         current = kept
-    return Plan(study, base, axes)
+    return Plan(study, *base, axes)
 
 
 def _named(error: ReidError, where: str) -> str:
@@ -120,3 +135,18 @@ def check(study: Study, path: Path) -> Plan:
     if problems := [problem for part in plan.axes for problem in part.problems.values()]:
         raise ReidError("\n".join(problems))
     return plan
+
+
+def check_files(plan: Plan, path: Path) -> None:
+    """Check that the files and folders that rows name outside of the pipeline are there.
+
+    Raises:
+        ReidError: they are not; all in one message, each with the first row that names it.
+    """
+    problems: dict[str, str] = {}
+    for part in plan.axes:
+        for row in [part.reference, *part.rows]:
+            for problem in missing_files(row.params):
+                problems.setdefault(problem, row.name)
+    if problems:
+        raise ReidError(summarise([f"{row}: {problem}" for problem, row in problems.items()], str(path)))

@@ -1,6 +1,5 @@
 """What came out of a study, as plain values: the one source of its table, its CSV and its page."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,15 +8,17 @@ import numpy as np
 
 from reid.core.files import read_json
 from reid.core.tables import values
+from reid.evaluation.comparison import moved
 from reid.evaluation.slices import divide
 from reid.params.base import Section
+from reid.reports.curves import read_curve
 from reid.studies.changes import difference as pasted
 from reid.studies.jobs import score_path, training_path
 from reid.studies.plan import AxisPlan, Plan
 from reid.studies.rows import Row
 from reid.studies.scores import Scores, difference, intervals
 
-_MOVED = 1e-9  # differences of AP that rounding may make
+_QUERIES = 8  # those that moved most
 _SLICES = 6  # parts of the queries that are shown of a row
 _FEWEST = 20  # queries that such a part must have
 
@@ -61,15 +62,8 @@ def result(name: str, plan: Plan, scored: Scored, folder: Path) -> dict[str, Any
         "axes": axes,
         "kept": kept.name,
         "whole": whole,
-        "difference": pasted(_start(plan), kept.content),
+        "difference": pasted(plan.file, kept.content),
     }
-
-
-def _start(plan: Plan) -> Any:
-    """The base file as it stands on disk, which a row's difference is put on top of."""
-    from reid.params.reading import read_content
-
-    return read_content(plan.study.base)
 
 
 def _size(scores: Scores | None) -> dict[str, int]:
@@ -123,12 +117,9 @@ def _row(
         }
         before = reference and scored.scores(reference, seeds, split)
         if before:
-            moved = scores.ap.mean(0) - before.ap.mean(0)
             change[split] = {
                 **difference(before, scores, evaluate),
-                "better": int((moved > _MOVED).sum()),
-                "worse": int((moved < -_MOVED).sum()),
-                "moved": _moved(before, scores),
+                **moved(before.queries, before.ap.mean(0), scores.ap.mean(0), _QUERIES),
             }
             if split == "valid":
                 slices = _slices(before, scores, evaluate)
@@ -136,7 +127,7 @@ def _row(
         "row": row.name,
         "problem": "",
         "changes": row.changes,
-        "difference": pasted(_start(plan), row.content),
+        "difference": pasted(plan.file, row.content),
         **found,
         "change": change or None,
         "slices": slices,
@@ -147,18 +138,6 @@ def _row(
         "trainings": [str(training_path(folder, row, seed, "").relative_to(folder)) for seed in seeds],
         "gallery": _gallery(row, seeds, folder),
     }
-
-
-def _moved(before: Scores, after: Scores, shown: int = 8) -> list[dict[str, Any]]:
-    """The queries whose mean AP changed most: bbox_idx, action_idx, clazz, before, after."""
-    a, b = before.ap.mean(0), after.ap.mean(0)
-    most = np.argsort(-np.round(np.abs(b - a), 9), kind="stable")[:shown]
-    rows = before.queries.select(["bbox_idx", "action_idx", "clazz"]).take(most).to_pylist()
-    return [
-        {**row, "before": float(a[i]), "after": float(b[i])}
-        for row, i in zip(rows, most.tolist(), strict=True)
-        if abs(b[i] - a[i]) > _MOVED
-    ]
 
 
 def _slices(before: Scores, after: Scores, evaluate: Section) -> list[dict[str, Any]]:
@@ -206,8 +185,8 @@ def _curve(path: Path, name: str) -> list[list[float]]:
     """Epochs from 1, and values; empty where there is no such file."""
     if not path.exists():
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        return [[int(line["step"]) + 1, float(line[name])] for line in csv.DictReader(file, delimiter="\t")]
+    epochs, points = read_curve(path, name)
+    return [list(pair) for pair in zip(epochs.tolist(), points.tolist(), strict=True)]
 
 
 def _gallery(row: Row, seeds: Sequence[int], folder: Path) -> str | None:

@@ -7,6 +7,7 @@ and data are still the same is the engine's to know.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from reid.core.errors import ReidError
@@ -43,11 +44,20 @@ class Row:
     """
 
     def __init__(self, name: str, content: Content, where: str, changes: dict[str, Any] | None = None) -> None:
-        self.name, self.content, self.changes = name, content, changes or {}
+        self.name, self.content, self.where, self.changes = name, content, where, changes or {}
         self.params: Params = check_params(content, where)
         if self.params.train.splits != ["train"]:
             raise ReidError(f"{where}: train.splits: must be [train] in a study, whose rows are chosen on valid")
         self._jobs: dict[int, Jobs] = {}
+
+    def check(self, seeds: Sequence[int]) -> None:
+        """Check its parameters with each seed, as its jobs have them.
+
+        Raises:
+            ReidError: they cannot be with one.
+        """
+        for seed in seeds:
+            check_params(self.with_seed(seed), f"{self.where}: with seed {seed}")
 
     @property
     def model(self) -> Any:

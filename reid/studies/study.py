@@ -1,6 +1,8 @@
 """A study file: a base recipe, seeds, and changes that are tried one axis after the other."""
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -15,9 +17,11 @@ from reid.params.reading import read_content
 
 FOLDER = Path("studies")
 _NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # a folder and a stage of DVC
+_COMBINATIONS = 1000  # of an axis
 Changes = dict[str, Any]
 Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^|<>\x00-\x1f]+$")]
 Places = dict[Annotated[str, Field(min_length=1, max_length=200)], Any]
+Rows = Annotated[dict[Text, Places], Field(min_length=1)]
 Seeds = Annotated[list[Seed], Field(min_length=1, max_length=100)]
 
 
@@ -26,9 +30,9 @@ class Axis(Section):
 
     axis: Text = Field(description="its name")
     change: Places | None = Field(None, description="the only row: dotted parameters to their values")
-    rows: Annotated[dict[Text, Places], Field(min_length=1)] | None = Field(None, description="name to its changes")
-    cross: Annotated[dict[Text, Annotated[dict[Text, Places], Field(min_length=1)]], Field(min_length=1)] | None = (
-        Field(None, description="name of each factor to its rows; every combination is a row")
+    rows: Rows | None = Field(None, description="name to its changes")
+    cross: Annotated[dict[Text, Rows], Field(min_length=1, max_length=100)] | None = Field(
+        None, description="name of each factor to its rows; every combination is a row"
     )
     stays: Literal["mean", "interval", "always", "never"] | None = Field(
         None, description="when the best row goes on to the next axis; as the study has it if absent"
@@ -41,10 +45,12 @@ class Axis(Section):
             return {self.axis: self.change}
         if self.rows is not None:
             return dict(self.rows)
-        combined = {}
+        return {name: {k: v for row in rows for k, v in row.items()} for name, rows in self.combinations()}
+
+    def combinations(self) -> Iterator[tuple[str, list[Places]]]:
+        """Each of the factors' combinations: its name, and the changes of each factor."""
         for rows in product(*(factor.items() for factor in (self.cross or {}).values())):
-            combined[", ".join(name for name, _ in rows)] = {k: v for _, row in rows for k, v in row.items()}
-        return combined
+            yield ", ".join(name for name, _ in rows), [row for _, row in rows]
 
 
 class Study(Section):
@@ -111,13 +117,21 @@ def _contradictions(study: Study) -> Iterator[str]:
             yield f"axes: {axis.axis}: must have one of change, rows and cross"
             continue
         if axis.cross:
-            count = len(list(product(*axis.cross.values())))
-            if count > 1000:
-                yield f"axes: {axis.axis}: has {count:,} combinations, and 1,000 is the most"
+            count = math.prod(map(len, axis.cross.values()))
+            if count > _COMBINATIONS:
+                yield f"axes: {axis.axis}: has more than {_COMBINATIONS:,} combinations, the most that there can be"
+                continue
+            for name, times in Counter(name for name, _ in axis.combinations()).items():
+                if times > 1:
+                    yield f"axes: {axis.axis}: {times} combinations have the name {name}; name their rows otherwise"
             places = [{place for row in rows.values() for place in row} for rows in axis.cross.values()]
             for i, one in enumerate(places):
                 for place in sorted(one & set().union(*places[:i])):
                     yield f"axes: {axis.axis}: {place} is changed by two of its factors"
+        if any("seed" in row for row in axis.all_rows().values()):
+            yield f"axes: {axis.axis}: changes seed, which every row has from seeds; name it there"
+    if "seed" in study.change:
+        yield "change: changes seed, which every row has from seeds; name it there"
     if study.splits not in (["valid", "test"], ["valid"]):
         yield "splits: must be [valid, test], or [valid]: by it rows are chosen"
     for name, seeds in [("seeds", study.seeds), *((a.axis, a.seeds) for a in study.axes if a.seeds)]:

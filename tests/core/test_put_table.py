@@ -23,3 +23,20 @@ def test_a_page_without_the_place_is_refused_and_stays(tmp_path):
     with pytest.raises(ReidError, match="has no place for the table, <!-- three --> and <!-- end -->"):
         put_table(path, "three", "new\n")
     assert path.read_text() == PAGE
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!-- one -->\n", "has no place"),
+        (b"<!-- end -->\n<!-- one -->\n", "has no place"),
+        (PAGE.encode() + b"\xff", "is not UTF-8 text; it is "),
+        (None, "there is no such file"),
+    ],
+)
+def test_what_is_no_page_is_one_error(tmp_path, content, words):
+    path = tmp_path / "page.md"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ReidError, match=words):
+        put_table(path, "one", "new\n")

@@ -1,13 +1,19 @@
 """A study asks for rows as it learns what stays, passes over what failed, and stops when it was stopped."""
 
+import runpy
+import shutil
 import time
 
 import pytest
 
+from builders import ROOT
 from builders.study import STUDY, Skills, read
 from reid.core.errors import ReidError
+from reid.core.files import read_json, sha256
 from reid.engines import studies
-from reid.studies.jobs import score_path, training_path
+from reid.studies import side_by_side
+from reid.studies.jobs import RESULTS, score_path, training_path
+from reid.studies.plan import expand, read_base
 
 
 class Engine:
@@ -27,6 +33,7 @@ class Engine:
 
     def make(self, folder, plan, options):
         self.asked.append(list(dict.fromkeys(row.name for row, _ in plan.runs())))
+        shutil.rmtree(folder / "logs", ignore_errors=True)  # jobs write theirs anew
         status = 0
         for row, seed in plan.runs():
             skill = self.skills.skill[row.name]
@@ -87,10 +94,14 @@ def test_a_failed_row_is_told_with_its_error_and_tried_again_by_the_next_run(tmp
     assert kept(plan) == ["wide", "metric"] and not results.problems
 
 
-def test_without_the_scores_of_what_rows_are_compared_with_there_is_no_study(tmp_path, monkeypatch):
-    _, run = ran(tmp_path, {"base": None, "wide": 0.9, "supcon": 0.8, "metric": 0.9}, monkeypatch)
+@pytest.mark.parametrize("others", [0.8, None])
+@pytest.mark.parametrize("stays", ["mean", "interval", "always", "never"])
+def test_without_the_scores_of_what_rows_are_compared_with_there_is_no_study(tmp_path, monkeypatch, stays, others):
+    skills = {"base": None, "wide": others, "supcon": others, "metric": others}
+    engine, run = ran(tmp_path, skills, monkeypatch, axes=[{**axis, "stays": stays} for axis in STUDY["axes"]])
     with pytest.raises(ReidError, match="base, which loss is compared with, has no scores: too wide"):
         run()
+    assert len(engine.asked) == 1  # nothing is made on top of it
 
 
 def test_a_run_that_ended_early_decides_nothing(tmp_path, monkeypatch):
@@ -108,6 +119,8 @@ def test_what_was_told_to_end_has_not_failed(tmp_path):
     log.write_text("this is a bug in the pipeline, please report it\nTraceback\nValueError: x\n")
     assert studies._failure(log, made, since) == f"ValueError: x ({log})"
     assert studies._failure(log, made, since + 100) is None  # of an earlier run
+    log.write_text("error: params.yaml: 2 problems\n  - a\n  - b\n")
+    assert studies._failure(log, made, since) == f"params.yaml: 2 problems\n  - a\n  - b ({log})"  # all of it
     log.write_text("epoch 1\n")
     made.touch()
     assert studies._failure(log, made, since) is None
@@ -118,7 +131,46 @@ def test_gpus_are_those_of_the_command(words, count):
     assert studies.gpus(words) == count
 
 
-@pytest.mark.parametrize("word", ["gpu", "gpu=two", "mem=3"])
-def test_other_resources_are_refused(word):
-    with pytest.raises(ReidError, match="must be gpu=N"):
-        studies.gpus([word])
+@pytest.mark.parametrize(
+    "words", [["gpu"], ["gpu=two"], ["mem=3"], ["3"], ["gpu=²"], ["gpu=" + 5000 * "1"], ["gpu=1", "mem=7"]]
+)
+def test_other_resources_are_refused(words):
+    with pytest.raises(ReidError, match="must be gpu=N with a whole number from 0 to 1,024, not ") as caught:
+        studies.gpus(words)
+    assert len(str(caught.value)) < 150
+
+
+def program(words, monkeypatch):
+    """Run scripts/study.py."""
+    monkeypatch.setattr("sys.argv", ["study.py", *map(str, words)])
+    runpy.run_path(str(ROOT / "scripts/study.py"), run_name="__main__")
+
+
+def test_provenance_is_of_the_files_that_the_study_began_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study, path = read(tmp_path)
+    files = {"study": path, "base": tmp_path / "base.yaml"}
+    began = {name: sha256(file) for name, file in files.items()}
+    skills = Skills(RESULTS / "some", {"base": 0.3, "wide": 0.0, "supcon": 0.8, "metric": 0.9}, tmp_path / "work")
+
+    def run(*_):
+        plan = expand(study, path, read_base(study, path), skills)
+        for file in files.values():
+            file.write_text("# edited while the study ran\n")
+        return plan, skills
+
+    monkeypatch.setattr(studies, "run", run)
+    monkeypatch.setattr(side_by_side, "add_images", lambda *_: None)
+    program([path], monkeypatch)
+    found = read_json(RESULTS / "some/provenance.json")
+    assert {name: found[name]["sha256"] for name in files} == began
+
+
+def test_a_page_without_a_place_for_the_table_is_refused_before_any_work(tmp_path, monkeypatch, caplog):
+    _, path = read(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("no place\n")
+    monkeypatch.setattr(studies, "run", lambda *_: pytest.fail("work"))
+    with pytest.raises(SystemExit):
+        program([path, "--into", page], monkeypatch)
+    assert "page.md: has no place for the table, <!-- some --> and <!-- end -->" in caplog.text

@@ -10,8 +10,8 @@ from dvc.repo import Repo
 
 from builders import ROOT
 from builders.clone import Clone
-from builders.study import read
-from reid.engines import stage
+from builders.study import STUDY, read
+from reid.engines import stage, studies
 from reid.studies.jobs import write_jobs
 from reid.studies.plan import check
 from reid.studies.study import FOLDER
@@ -82,27 +82,46 @@ def test_a_study_needs_its_own_program(folder):
     assert done.returncode and "is run by `python scripts/study.py NAME`" in done.stderr + done.stdout
 
 
-def test_snakemake_runs_the_jobs_of_a_plan_spread_over_gpus(folder, tmp_path, monkeypatch):
-    study, path = read(tmp_path)
-    plan = check(study, path)
+@pytest.fixture
+def planned(folder, tmp_path, monkeypatch):
+    """The jobs of a study in the clone, what a dry run of Snakemake says of them, and its count for each rule."""
     monkeypatch.chdir(folder)
-    out = Path("results/studies/some")
-    jobs = write_jobs(out, plan, None, True)
-    words = ["snakemake", "--snakefile", "workflow/studies.smk", "--workflow-profile", "profiles/default", "--dry-run"]
-    words += ["--cores", "8", "--resources", "gpu=4", "--config", f"plan={out}/plan.json"]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
-    table = said.split("Job stats:")[-1].split("\n\n")[0].splitlines()
-    counts = {row.split()[0]: int(row.split()[1]) for row in table if row and row.split()[-1].isdigit()}
+
+    def plan_and_run(content=None):
+        study, path = read(tmp_path, content)
+        out = Path("results/studies/some")
+        jobs = write_jobs(out, check(study, path), None, True)
+        words = ["snakemake", "--snakefile", "workflow/studies.smk", "--workflow-profile", "profiles/default"]
+        words += ["--dry-run", "--cores", "8", "--resources", "gpu=4", "--config", f"plan={out}/plan.json"]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        said = done.stdout + done.stderr
+        table = said.split("Job stats:")[-1].split("\n\n")[0].splitlines()
+        counts = {row.split()[0]: int(row.split()[1]) for row in table if row and row.split()[-1].isdigit()}
+        assert counts.pop("total") == sum(counts.values())
+        return jobs, said, counts
+
+    return plan_and_run
+
+
+def test_snakemake_runs_the_jobs_of_a_plan_spread_over_gpus(planned):
+    jobs, said, counts = planned()
     scores, embeddings = len(jobs["scores"]), len(jobs["embeddings"])
-    assert counts.pop("total") == sum(counts.values())
     assert counts == {
         "study": 1, "download": 3, "index": 3, "thumbnails": 3, "weights": 1, "train": 6,
         "embed": 2 * embeddings, "distances": 2 * scores, "evaluate": 2 * scores,
     }  # fmt: skip
     training = said[said.index("rule train:") :].split("\n\n")[0]
     assert "threads: 2\n" in training and "gpu=1" in training  # eight cores for four at a time
+
+
+def test_a_row_that_is_used_as_its_weights_come_needs_no_split_to_train_on(planned):
+    jobs, said, counts = planned({"change": {"epochs": 0, "network.weights": "DEFAULT"}, "axes": [STUDY["axes"][1]]})
+    assert counts["train"] == 2 and counts["index"] == counts["thumbnails"] == 2
+    assert "/index/train.parquet" not in said
+    jobs["data"] = {name: {"root": "data", "source": "data"} for name in jobs["data"]}
+    made = {f"data/{file}" for s in ("valid", "test") for file in (f"index/{s}.parquet", f"thumbnails/{s}.npy")}
+    assert studies._data(jobs, ["valid", "test"]) == made
 
 
 def test_dvc_keeps_the_names_of_the_program(folder):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from builders.study import Skills, read
+from reid.core.errors import ReidError
 from reid.studies.page import Scale, _spans, write_page
 from reid.studies.plan import expand, read_base
-from reid.studies.result import result
+from reid.studies.result import _curve, result
 from reid.studies.table import HEADER, csv_rows, markdown
 
 
@@ -22,6 +23,7 @@ def study(tmp_path_factory):
     file, path = read(folder)
     scored = Skills(folder / "out", {"base": 0.3, "wide": None, "supcon": 0.8, "metric": 0.9}, folder / "work")
     plan = expand(file, path, read_base(file, path), scored)
+    (folder / "base.yaml").write_text("# edited while the study ran\n")
     return plan, scored, result("some", plan, scored, folder / "out")
 
 
@@ -48,6 +50,16 @@ def test_figures_are_those_of_the_scores(study):
     assert found["trainings"] == 6 and found["kept"] == "metric"
     assert found["axes"][1]["rows"][0]["row"] == "supcon" and found["axes"][1]["rows"][1]["stays"]
     assert "supcon" in found["difference"] and "cosine" in found["difference"]
+
+
+def test_a_curve_that_is_none_is_named(tmp_path):
+    path = tmp_path / "loss.tsv"
+    assert _curve(path, "loss") == []
+    path.write_text("step\tloss\n0\t2.5\n1\t2\n")
+    assert _curve(path, "loss") == [[1, 2.5], [2, 2.0]]
+    path.write_text("step\tloss\n0\t2.5\n1\n")
+    with pytest.raises(ReidError, match=re.escape(f"{path}: is not the table expected (line 3")):
+        _curve(path, "loss")
 
 
 def test_slices_are_the_parts_that_differ_most(study):

@@ -1,5 +1,6 @@
 """A study file becomes rows: what they change, what they share, what is refused and in which words."""
 
+import os
 import time
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from reid.core.errors import ReidError
 from reid.params import check_params, read_params
 from reid.studies.changes import changed, difference
 from reid.studies.jobs import write_jobs
-from reid.studies.plan import check, expand, read_base
+from reid.studies.plan import check, check_files, expand, read_base
 from reid.studies.study import read_study, study_path
+
+AS_IT_COMES = {"network.weights": "DEFAULT"}
 
 
 def rows(plan):
@@ -100,11 +103,19 @@ def test_difference_pasted_over_the_base_is_the_row():
         ([{"axis": "a", "change": {"epochs.x": 1}}], ["a: epochs.x", "epochs is 2 here"]),
         ([{"axis": "a", "change": {"train.splits": ["train", "valid"]}}], ["a: train.splits", "chosen on valid"]),
         ([{"axis": "a", "change": {"sampler.instances": 1}}], ["a: 1 problem", "sampler.instances: must be 2"]),
+        ([{"axis": "a", "change": {**AS_IT_COMES, "soup": [2]}}], ["a: with seed 2: ", "must hold each seed once"]),
+        ([{"axis": "a", "stays": "always", "change": {**AS_IT_COMES, "soup": [9]}},
+          {"axis": "b", "change": {}, "seeds": [9]}], ["a: with seed 9: ", "soup: must hold each seed once"]),
+        ([{"axis": "a", "change": {"seed": 5}}], ["a: changes seed, which every row has from seeds"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"seed": 5}}}}], ["a: changes seed, which every row has from seeds"]),
+        ({"change": {"seed": 5}}, ["change: changes seed, which every row has from seeds"]),
         ([{"axis": "a", "change": {}}, {"axis": "a", "change": {}}], ["a stands twice"]),
         ([{"axis": "a"}], ["a: must have one of change, rows and cross"]),
         ([{"axis": "a", "change": {}, "row": {}}], ["row: is not part of a study; did you mean rows?"]),
         ([{"axis": "a", "change": {}, "stays": "best"}], ["axes[0].stays", "'mean', 'interval'"]),
         ([{"axis": "a", "cross": {"x": {"p": {"epochs": 1}}, "y": {"q": {"epochs": 2}}}}], ["epochs is changed"]),
+        ([{"axis": "a", "cross": {"x": {"p, q": {}, "p": {}}, "y": {"r": {}, "q, r": {}}}}], ["2 combin", "p, q, r"]),
+        ([{"axis": "a", "cross": {f"f{i}": {"p": {}, "q": {}, "r": {}} for i in range(99)}}], ["more than 1,000"]),
         ([], ["axes"]),
         ({"splits": ["test"]}, ["splits: must be [valid, test], or [valid]"]),
         ({"change": {"epochs": -1}}, ["change: 1 problem", "models.one.epochs"]),
@@ -119,6 +130,23 @@ def test_a_bad_file_is_one_error_that_names_file_and_row(tmp_path, content, word
         check(read_study(path), path)
     for word in [*words, *([] if "nowhere.yaml" in words else ["some.yaml"])]:
         assert word in str(caught.value)
+
+
+def test_files_that_rows_name_are_there_before_any_work(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    rows = {name: {"network.weights": f"{tmp_path}/{name}.pth"} for name in ("gone", "pipe", "there")}
+    study, path = read(tmp_path, {"axes": [{"axis": "a", "rows": rows}, {"axis": "b", "change": rows["gone"]}]})
+    plan = check(study, path)
+    with pytest.raises(ReidError) as caught:
+        check_files(plan, path)
+    told = str(caught.value)
+    assert "some.yaml: 3 problems" in told and told.count("gone.pth") == 1
+    assert "gone: models.one.network.weights" in told and "pipe.pth: is a named pipe" in told
+    for row in plan.axes[0].rows:
+        path = Path(row.model.network.weights)
+        path.unlink(missing_ok=True)
+        path.touch()
+    check_files(plan, path)
 
 
 def test_a_base_has_one_model(tmp_path):
@@ -196,7 +224,7 @@ def test_the_thesis_has_its_forty_trainings():
 def test_default_is_what_stays_of_the_ablation():
     path = study_path("ablation_longer")
     study = read_study(ROOT / path)
-    content = read_base(study.model_copy(update={"base": str(ROOT / study.base)}), path).content
+    content = read_base(study.model_copy(update={"base": str(ROOT / study.base)}), path).row.content
     for axis in study.axes:
         if axis.axis != "twice the learning rate, cosine":
             content = changed(content, next(iter(axis.all_rows().values())))
