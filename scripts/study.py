@@ -48,9 +48,10 @@ def main(args: argparse.Namespace) -> None:
     path = study_path(args.study)
     study = read_study(path)
     plan = check(study, path)
-    check_files(plan, path)
     if args.dry_run:
         show(plan)
+    check_files(plan, path)
+    if args.dry_run:
         return
     if args.into:
         table_place(args.into, path.stem)  # refused now, not when all is trained
