@@ -219,7 +219,9 @@ def test_a_damaged_memory_is_forgotten(named, memory):
 
 def test_a_folder_to_pack_is_known_by_its_files(named, tmp_path):
     top, params = named()
-    zips = top / "zips plain"
+    zips, away = top / "zips plain", tmp_path / "away"
+    away.mkdir()
+    (away / "a.png").touch()
     (zips / "valid.zip").unlink()
     split_folder(zips, "valid")
     before = outside.download(params, "valid")
@@ -230,12 +232,15 @@ def test_a_folder_to_pack_is_known_by_its_files(named, tmp_path):
         lambda: image.with_name("new.png").write_bytes(b""),
         lambda: image.with_name("new.png").rename(image.with_name("renamed.png")),
         lambda: image.unlink(),
-        lambda: os.symlink(tmp_path, image.parent / "link"),  # which leads back, too
+        lambda: os.symlink(away, image.parent / "link"),
     ):
         change()
         after = outside.download(params, "valid")
         assert after != before
         before = after
+    os.symlink(zips / "valid", away / "round")
+    with pytest.raises(ReidError, match="round: is a link that leads back to a folder above it"):
+        outside.download(params, "valid")
 
 
 def test_what_is_missing_is_one_clear_error_that_names_it(named):
