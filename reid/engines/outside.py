@@ -18,7 +18,7 @@ from reid.core.checksums import sums_path
 from reid.core.errors import ReidError, summarise
 from reid.core.files import read_json, regular, sha256, write_json
 from reid.core.splits import RANKED, SPLITS
-from reid.params.files import missing_files
+from reid.params.files import made_here, missing_files
 from reid.params.schema import Params
 from reid.raw.directory import directory_bytes
 from reid.raw.tree import walk
@@ -104,13 +104,6 @@ def weights(params: Params, model: str) -> Content | None:
     """Content of the file that a model starts from; None without one, and for a checkpoint that a run here makes."""
     path = params.models[model].network.file()
     return None if path is None or made_here(params, model) else _remembered(Path(path), _of_file)
-
-
-def made_here(params: Params, model: str) -> str | None:
-    """The checkpoint of another model of this file that a model starts from; None without one."""
-    path = params.models[model].network.file()
-    made = [f"results/models/{name}/{file}.safetensors" for name in params.models for file in ("model", "last")]
-    return next((name for name in made if path is not None and os.path.abspath(path) == os.path.abspath(name)), None)
 
 
 def external(params: Params, model: str, split: str) -> Content:
