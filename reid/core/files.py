@@ -256,18 +256,7 @@ def regular(path: Path | str, maker: str = "") -> Path:
     return Path(path)
 
 
-def sha256(path: Path | str, progress: Callable[[int], Any] | None = None) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits, read in blocks of 8 MB.
-
-    Args:
-        path: the file.
-        progress: called with the number of bytes after each block.
-    """
-    digest = hashlib.sha256()
-    block = memoryview(bytearray(8 << 20))
-    with open(path, "rb", buffering=0) as file:
-        while size := file.readinto(block):
-            digest.update(block[:size])
-            if progress:
-                progress(size)
-    return digest.hexdigest()
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

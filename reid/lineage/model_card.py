@@ -93,7 +93,7 @@ def model_card(model: str, params_path: Path | str, data: Path | str, results: P
             _training_data(params, run, summary),
             _pretraining(params, run, model),
             _scores(params, run, model),
-            _limits(params, run, summary, model),
+            _limits(params, summary, model),
             _origin(run, made),
             ["## Parameters", "", "```yaml", yaml.safe_dump(made["parameters"], sort_keys=False).strip(), "```"],
         ]
@@ -174,7 +174,7 @@ def _scores(params: Params, run: Run, model: str) -> list[str]:
     return lines
 
 
-def _limits(params: Params, run: Run, summary: dict[str, Any], model: str) -> list[str]:
+def _limits(params: Params, summary: dict[str, Any], model: str) -> list[str]:
     lines = ["## Limits", ""]
     trained_on = summary["trained_on"]
     for split in trained_on:

@@ -1,12 +1,11 @@
 """What made a file: found by its content in this folder, in Git's history and in DVC's ledger of every commit."""
 
-import hashlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reid.core import dvc_lock
+from reid.core import checksums, dvc_lock
 from reid.core.cli import log
 from reid.core.errors import ReidError
 from reid.core.files import parse_json, read_json, regular, sha256
@@ -42,9 +41,7 @@ def trace(path: Path) -> list[Origin]:
         ReidError: it is missing.
     """
     digest = sha256(regular(path))
-    with open(path, "rb") as file:
-        md5 = hashlib.file_digest(file, "md5").hexdigest()
-    return [*_in_folder(path, digest), *_in_history(path, md5, digest)]
+    return [*_in_folder(path, digest), *_in_history(path, checksums.md5(path), digest)]
 
 
 def _in_folder(path: Path, digest: str) -> Iterator[Origin]:
