@@ -86,8 +86,10 @@ def tell_written() -> str:
 
 def write_json(path: Path | str, content: Any) -> None:
     """Write ``content`` as JSON: the same content gives the same bytes. Keys keep their order."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        # names of files need not be text; what is no UTF-8 becomes an escape of JSON
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:

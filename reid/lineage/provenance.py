@@ -58,8 +58,8 @@ def commit(folder: Path | None = None) -> dict[str, Any]:
     """The commit that the code is of, and whether it was changed since; None where there is no Git."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
-        return done.stdout
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, check=True)
+        return os.fsdecode(done.stdout)  # names need not be text
 
     try:
         changed = [line[3:] for line in git("status", "--porcelain").splitlines()]

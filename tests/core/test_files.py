@@ -166,6 +166,13 @@ def test_json_is_read_back_and_keeps_its_order(tmp_path):
     assert (tmp_path / "b.json").read_bytes() == text
 
 
+def test_json_of_a_name_that_is_no_text_is_read_back(tmp_path):
+    content = {"a": os.fsdecode(b"a\\\xff/\xc3\xa9")}
+    write_json(tmp_path / "a.json", content)
+    assert read_json(tmp_path / "a.json") == content
+    assert rb'"a\\\udcff/' in (tmp_path / "a.json").read_bytes()
+
+
 @pytest.mark.parametrize("size", [0, 1, (1 << 18) - 1, 1 << 18, (20 << 20) + 7])
 def test_sha256_is_that_of_hashlib(tmp_path, size):
     content = (b"0123456789" * (size // 10 + 1))[:size]

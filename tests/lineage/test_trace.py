@@ -149,6 +149,15 @@ def test_a_changed_program_makes_the_tree_unclean_and_a_run_does_not(project):
     assert commit(project.folder)["changed"] == ["params.yaml"]
 
 
+def test_a_changed_file_whose_name_is_no_text_is_named(tmp_path):
+    for words in (["init", "-q"], ["config", "core.quotePath", "false"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    (tmp_path / os.fsdecode(b"\xff.py")).touch()
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "one"], cwd=tmp_path, check=True)
+    assert [name.strip('"') for name in commit(tmp_path)["changed"]] == ["\udcff.py"]
+
+
 def test_a_store_is_known_by_the_digests_of_its_blocks(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((3, 2), np.float32))
     first = content(tmp_path / "a.npy")
