@@ -59,5 +59,5 @@ if __name__ == "__main__":
     parser.add_argument("--receipt", required=True, type=Path, help="the receipt to make")
     parser.add_argument("--work", type=Path, default="data/download", help="folder that keeps the SoccerNet download")
     parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=cli.THREADS, default=1)
     cli.run(main, parser)

@@ -31,5 +31,5 @@ if __name__ == "__main__":
     parser.add_argument("--index", required=True, type=Path, help="the zip's index")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=cli.THREADS, default=1)
     cli.run(main, parser)

@@ -37,5 +37,5 @@ def main(args):
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--show", type=int, default=5, help="how many places to name")
+    parser.add_argument("--show", type=cli.whole(1, 1_000_000), default=5, help="how many places to name")
     cli.run(main, parser)

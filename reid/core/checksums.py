@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,20 +135,17 @@ def _differs(path: Path | str, what: str) -> ReidError:
     return ReidError(f"{path}: is not what was written ({what}); {_remedy(path)}")
 
 
-def in_ledger(path: Path | str) -> bool:
-    """Whether a file is what DVC's ledger of the working folder records of it.
+def in_ledger(path: Path | str, ledger: Mapping[str, str]) -> bool:
+    """Whether a file is what DVC's ledger of the working folder, by :func:`recorded`, records of it.
 
     DVC puts back files of earlier runs, and with them come no digests.
     """
-    ledger = Path("dvc.lock")
-    if not ledger.exists():
-        return False
-    wanted = recorded(ledger).get(os.path.relpath(path))
-    return wanted is not None and _md5(path) == wanted
+    wanted = ledger.get(os.path.relpath(path))
+    return wanted is not None and md5(path) == wanted
 
 
 def recorded(ledger: Path) -> dict[str, str]:
-    """MD5 that a ``dvc.lock`` records of each file that a stage reads or makes, by its path; none if it is damaged."""
+    """MD5 by path of each file that a stage reads or makes, as a ``dvc.lock`` records it; none without a sound one."""
     try:
         stages = dvc_lock.stages(ledger.read_bytes()).values()
     except (OSError, ValueError):
@@ -157,7 +154,8 @@ def recorded(ledger: Path) -> dict[str, str]:
     return {item["path"]: item["md5"] for item in items if "md5" in item}
 
 
-def _md5(path: Path | str) -> str:
+def md5(path: Path | str) -> str:
+    """MD5 of a file, as DVC records it: 32 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
@@ -192,7 +190,7 @@ def _mapped(file: int, size: int) -> memoryview:
 
 def _put_back(path: Path | str) -> bool:
     """Whether DVC put a file back; its digests are then written anew."""
-    if not in_ledger(path):
+    if not in_ledger(path, recorded(Path("dvc.lock"))):
         return False
     write_sums(path, sum_file(path))
     return True

@@ -100,18 +100,19 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
         arguments: the parser made by :func:`parser`.
     """
     args = arguments.parse_args()
-    end_with_engine()
-    first = os.environ.get("RANK", "0") == "0"  # of several processes that do one job together (torchrun)
+    of_several = "WORLD_SIZE" in os.environ  # processes that do one job together (torchrun)
+    first = not of_several or os.environ.get("RANK", "0") == "0"
     log.setLevel(logging.INFO if first else logging.ERROR)
     log.addHandler(_Terminal())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
+        end_with_engine()
         if args.log:
             args.log.parent.mkdir(parents=True, exist_ok=True)
             if args.log.exists() and not args.log.is_file() and not args.log.is_char_device():
                 raise ReidError(f"{args.log}: is {file_type.describe(args.log)}, not a file")
-            mode = "a" if "WORLD_SIZE" in os.environ else "w"  # their parent has begun it
+            mode = "a" if of_several else "w"  # their parent has begun it
             log.addHandler(_File(args.log, mode=mode, encoding="utf-8", errors="backslashreplace"))
         files.WRITTEN.clear()
         main(args)

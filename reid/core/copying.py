@@ -38,11 +38,11 @@ def read_stream(
     target: Path | str | None = None,
     like: Sums | None = None,
 ) -> tuple[str, Sums]:
-    """:func:`read_through` of an open file of about ``size`` bytes; its reads may come back short."""
+    """:func:`read_through` of an open file, of which no more than ``size`` bytes are read; its reads may be short."""
     whole, digests, done = hashlib.sha256(), [], 0
     head, block = (min(like.head, size), like.block) if like else (0, BLOCK)
     with open(target, "wb") if target else contextlib.nullcontext() as new, bar(size, text, "B", progress) as shown:
-        while data := _exactly(stream, head if head and not done else block):
+        while data := _exactly(stream, min(head if head and not done else block, size - done)):
             whole.update(data)
             digests.append(block_digest(data))
             done += len(data)

@@ -86,8 +86,10 @@ def tell_written() -> str:
 
 def write_json(path: Path | str, content: Any) -> None:
     """Write ``content`` as JSON: the same content gives the same bytes. Keys keep their order."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        # names of files need not be text; what is no UTF-8 becomes an escape of JSON
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -270,18 +272,7 @@ def regular(path: Path | str, maker: str = "") -> Path:
     return Path(path)
 
 
-def sha256(path: Path | str, progress: Callable[[int], Any] | None = None) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits, read in blocks of 8 MB.
-
-    Args:
-        path: the file.
-        progress: called with the number of bytes after each block.
-    """
-    digest = hashlib.sha256()
-    block = memoryview(bytearray(8 << 20))
-    with open(path, "rb", buffering=0) as file:
-        while size := file.readinto(block):
-            digest.update(block[:size])
-            if progress:
-                progress(size)
-    return digest.hexdigest()
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from reid.core.errors import ReidError
+from reid.core.forms import Number
+
 JOBS_LOCK = Path(".snakemake/jobs.lock")  # held by every job, so that the next run can wait for those of a killed one
+_PID = Number(1, 2**31 - 1, whole=True)
 SECONDS_TO_END = 6.0  # that a job has between being told to end and being killed
 
 
@@ -22,17 +26,24 @@ def end_with_engine() -> None:
     A killed Snakemake leaves its jobs running; the next run would start the same job beside them. The Snakefile puts
     its process id into the environment; by hand there is none. A program that takes SIGTERM, to keep its state, is
     given a few seconds.
+
+    Raises:
+        ReidError: REID_ENGINE_PID is no process id.
     """
     engine = os.environ.get("REID_ENGINE_PID")
     if not engine:
         return
+    try:
+        pid = _PID.of_text(engine)
+    except ValueError as error:
+        raise ReidError(f"REID_ENGINE_PID: {error}; the Snakefile sets it, and by hand it must be unset") from error
     with contextlib.suppress(OSError):  # by hand there is no such file
         file = open(JOBS_LOCK)  # noqa: SIM115 - held until the process ends
         fcntl.flock(file, fcntl.LOCK_SH)
         _held.append(file)
 
     def wait() -> None:
-        wait_for_end(int(engine))
+        wait_for_end(pid)
         if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(SECONDS_TO_END)

@@ -203,23 +203,24 @@ class Place:
         if not self.files.exists(path):
             return None
         try:
+            self._size(path)
             text: bytes = self.files.cat_file(path, start=0, end=_MOST_KEY)
             content = parse_json(text, path)
             if isinstance(content, dict) and _SHA256.fullmatch(str(content.get("sha256"))):
                 return str(content["sha256"])
             problem = "names no SHA-256"
-        except ReidError as error:
+        except (ReidError, _Unfit) as error:
             problem = str(error)
         if strict:
             raise _Unfit(f"keys/{name}.json {problem}")
         return None
 
     def _copy(self, source: str, path: Path, wanted: str, check: Callable[[Path], object], like: Sums | None) -> None:
+        size = self._size(source)
         with (
             self.files.open(source, "rb") as stream,
             replacing(path, lambda: sums) as partial,
         ):
-            size = self.files.info(source)["size"]
             digest, sums = read_stream(stream, size, f"take {path.name}", True, partial, like)
             if digest != wanted:
                 raise _Unfit(f"{source} is damaged, its SHA-256 is {digest}")
@@ -227,6 +228,17 @@ class Place:
                 check(partial)
             except ReidError as error:
                 raise _Unfit(f"{source} cannot be used ({error})") from error
+
+    def _size(self, path: str) -> int:
+        """Bytes of a file there.
+
+        Raises:
+            _Unfit: it is none; pipes would hang, and devices have no end.
+        """
+        about = self.files.info(path)
+        if about["type"] != "file":
+            raise _Unfit(f"{path} is no regular file")
+        return int(about["size"])
 
     def _write(self, target: str, write: Callable[[str], None], size: int | None = None) -> None:
         """Let a file appear whole."""

@@ -18,9 +18,10 @@ from reid.core.checksums import sums_path
 from reid.core.errors import ReidError, summarise
 from reid.core.files import read_json, regular, sha256, write_json
 from reid.core.splits import RANKED, SPLITS
-from reid.params.files import missing_files
+from reid.params.files import made_here, missing_files
 from reid.params.schema import Params
 from reid.raw.directory import directory_bytes
+from reid.raw.tree import walk
 
 Content = dict[str, Any]
 
@@ -105,13 +106,6 @@ def weights(params: Params, model: str) -> Content | None:
     return None if path is None or made_here(params, model) else _remembered(Path(path), _of_file)
 
 
-def made_here(params: Params, model: str) -> str | None:
-    """The checkpoint of another model of this file that a model starts from; None without one."""
-    path = params.models[model].network.file()
-    made = [f"results/models/{name}/{file}.safetensors" for name in params.models for file in ("model", "last")]
-    return next((name for name in made if path is not None and os.path.abspath(path) == os.path.abspath(name)), None)
-
-
 def external(params: Params, model: str, split: str) -> Content:
     """Content of the embeddings of one split that were made elsewhere, by the ending of their file.
 
@@ -141,22 +135,10 @@ def _of_zip(path: Path) -> Content:
 def _of_tree(path: Path) -> Content:
     """Names, sizes and times of all files below a folder: hundreds of thousands, whose content is not read."""
     lines: list[str] = []
-
-    def visit(folder: str, inside: str, above: frozenset[tuple[int, int]]) -> None:
-        status = os.stat(folder)
-        here = (status.st_dev, status.st_ino)
-        if here in above:  # a link that leads back: the download refuses it
-            return
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = f"{inside}/{entry.name}"
-                if entry.is_dir():
-                    visit(entry.path, name, above | {here})
-                else:
-                    status = entry.stat(follow_symlinks=entry.is_file())
-                    lines.append(f"{name}\0{status.st_size}\0{status.st_mtime_ns}")
-
-    visit(str(path), "", frozenset())
+    for name, entry, _ in walk(path):
+        if not entry.is_dir():
+            status = entry.stat(follow_symlinks=entry.is_file())
+            lines.append(f"/{name}\0{status.st_size}\0{status.st_mtime_ns}")
     listing = "\0\0".join(sorted(lines)).encode("utf-8", "surrogateescape")
     return {"files": len(lines), "sha256_of_listing": hashlib.sha256(listing).hexdigest()}
 

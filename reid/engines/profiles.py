@@ -22,7 +22,7 @@ def chosen() -> Path | None:
     name = os.environ.get(PROFILE, "")
     if name in ("", "default"):
         return None
-    for folder in (Path("profiles", name), Path(name).expanduser()):
+    for folder in (Path("profiles", name), Path(os.path.expanduser(name))):
         if any((folder / file).is_file() for file in _FILES):
             return folder
     known = ", ".join(sorted(path.parent.name for path in Path("profiles").glob("*/profile.yaml")))

@@ -52,7 +52,11 @@ def jobs_left() -> list[Job]:
         return []
     try:
         done = subprocess.run(
-            ["squeue", "--me", "--noheader", "--format", _FORMAT], capture_output=True, text=True, timeout=_SECONDS
+            ["squeue", "--me", "--noheader", "--format", _FORMAT],
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",  # as Python spells names of folders that are no text
+            timeout=_SECONDS,
         )
         problem = done.stderr.strip() if done.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:

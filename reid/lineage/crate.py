@@ -96,7 +96,7 @@ class _Maker:
                 self._include(name, (self.folder / name).read_bytes())
         workflow = self._workflow()
         run = self._run(workflow, time)
-        self.crate.root_dataset["mentions"] = [run, *self._steps(workflow, time)]
+        self.crate.root_dataset["mentions"] = [run, *self._steps(time)]
         found = self.crate.metadata.generate()
         found["@graph"] = [{key: _compact(value) for key, value in entity.items()} for entity in found["@graph"]]
         return (json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
@@ -229,7 +229,7 @@ class _Maker:
             actionStatus=_DONE,
         )
 
-    def _steps(self, workflow: Any, time: str) -> list[Any]:
+    def _steps(self, time: str) -> list[Any]:
         """The run of each stage, and what says that the engine ran it."""
         actions, controls = [], []
         for stage in self.stages:

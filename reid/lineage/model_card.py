@@ -93,7 +93,7 @@ def model_card(model: str, params_path: Path | str, data: Path | str, results: P
             _training_data(params, run, summary),
             _pretraining(params, run, model),
             _scores(params, run, model),
-            _limits(params, run, summary, model),
+            _limits(params, summary, model),
             _origin(run, made),
             ["## Parameters", "", "```yaml", yaml.safe_dump(made["parameters"], sort_keys=False).strip(), "```"],
         ]
@@ -143,18 +143,14 @@ def _pretraining(params: Params, run: Run, model: str) -> list[str]:
     ]
 
 
-def _fused(params: Params, model: str) -> list[str]:
-    """Other models whose distances the scores are of, too."""
-    every = [*params.models, *params.external_models]
-    weights = params.distances.models or dict.fromkeys(every, 1.0)
-    return [name for name in every if name != model and weights.get(name)]
-
-
 def _scores(params: Params, run: Run, model: str) -> list[str]:
     lines = ["## Scores", ""]
-    others = _fused(params, model)
-    if others:
-        lines += [f"Of the fusion of this model with {', '.join(others)}, not of this model alone.", ""]
+    fused = params.fused()
+    others = ", ".join(name for name in fused if name != model)
+    if model not in fused:
+        lines += [f"Of {others} alone: **this model has no part in them** (`distances.models`).", ""]
+    elif others:
+        lines += [f"Of the fusion of this model with {others}, not of this model alone.", ""]
     lines += ["| split | score | | 95 % interval | at random | |", "|---|---|---|---|---|---|"]
     notes, invalid = [], []
     for found in run.metrics():
@@ -162,10 +158,11 @@ def _scores(params: Params, run: Run, model: str) -> list[str]:
         scores = found["of_training_data"] if trained_on else found
         invalid += [split] * trained_on
         for name in ("mAP", *(key for key in scores if key.startswith("rank-")), "mINP"):
-            low, high = scores["interval"][name]
+            interval = scores["interval"][name]  # none where all queries are of one action
+            within = "" if interval is None else "{:.1f} to {:.1f} %".format(*(100 * end for end in interval))
             chance = scores["chance"].get(name)
             lines.append(
-                f"| {split} | {name} | {100 * scores[name]:.1f} % | {100 * low:.1f} to {100 * high:.1f} % | "
+                f"| {split} | {name} | {100 * scores[name]:.1f} % | {within} | "
                 f"{'' if chance is None else f'{100 * chance:.1f} %'} | {'**trained on**' if trained_on else ''} |"
             )
         notes.append(f"{split}: {scores['queries']:,} queries in {scores['actions']:,} actions")
@@ -177,7 +174,7 @@ def _scores(params: Params, run: Run, model: str) -> list[str]:
     return lines
 
 
-def _limits(params: Params, run: Run, summary: dict[str, Any], model: str) -> list[str]:
+def _limits(params: Params, summary: dict[str, Any], model: str) -> list[str]:
     lines = ["## Limits", ""]
     trained_on = summary["trained_on"]
     for split in trained_on:

@@ -5,7 +5,6 @@ Results have the same bytes in every run; what records time, machine or commit s
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 
 from reid.core.checksums import read_sums, sum_file
 from reid.core.errors import ReidError
-from reid.core.files import read_json, regular, sha256
+from reid.core.files import parse_json, read_json, regular, sha256
 
 # what decides about bytes
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-metric-learning", "numpy", "pyarrow", "pillow", "scikit-learn")
@@ -25,23 +24,33 @@ _NOT_CODE = ("data/", "results/", "logs/", "dvc.lock")  # what a run itself chan
 
 
 def content(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file; of a thumbnail store, which may have dozens of GB, that of its blocks' digests."""
+    """Size and SHA-256 of a file; of a thumbnail store, which may have dozens of GB, that of its blocks' digests.
+
+    Raises:
+        ReidError: it is missing, or no regular file.
+    """
+    regular(path)
     if path.suffix == ".npy":
         sums = read_sums(path) or sum_file(path)
         blocks = hashlib.sha256("".join(sums.digests).encode()).hexdigest()
         return {"path": str(path), "bytes": sums.size, "sha256_of_digests": blocks}
-    return {"path": str(path), "bytes": regular(path).stat().st_size, "sha256": sha256(path)}
+    return {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint with the parameters in it, seeds among them."""
+    """A checkpoint with the parameters in it, seeds among them.
+
+    Raises:
+        ReidError: it is missing, or no checkpoint.
+    """
     import safetensors
 
     try:
-        with safetensors.safe_open(path, "np") as file:
-            model = json.loads(file.metadata()["model"])
+        with safetensors.safe_open(regular(path), "np") as file:
+            text = file.metadata()["model"]
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ReidError(f"{path}: is not a checkpoint of this pipeline ({error!r})") from error
+    model = parse_json(text.encode(), f"{path}, the parameters in it")
     return {**content(path), "parameters": model}
 
 
@@ -49,8 +58,8 @@ def commit(folder: Path | None = None) -> dict[str, Any]:
     """The commit that the code is of, and whether it was changed since; None where there is no Git."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
-        return done.stdout
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, check=True)
+        return os.fsdecode(done.stdout)  # names need not be text
 
     try:
         changed = [line[3:] for line in git("status", "--porcelain").splitlines()]

@@ -1,15 +1,15 @@
 """What made a file: found by its content in this folder, in Git's history and in DVC's ledger of every commit."""
 
-import hashlib
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reid.core import dvc_lock
+from reid.core import checksums, dvc_lock
+from reid.core.cli import log
 from reid.core.errors import ReidError
-from reid.core.files import regular, sha256
+from reid.core.files import parse_json, read_json, regular, sha256
+from reid.params.parsing import parse
 
 
 class Origin(NamedTuple):
@@ -41,25 +41,27 @@ def trace(path: Path) -> list[Origin]:
         ReidError: it is missing.
     """
     digest = sha256(regular(path))
-    with open(path, "rb") as file:
-        md5 = hashlib.file_digest(file, "md5").hexdigest()
-    return [*_in_folder(path, digest), *_in_history(path, md5, digest)]
+    return [*_in_folder(path, digest), *_in_history(path, checksums.md5(path), digest)]
 
 
 def _in_folder(path: Path, digest: str) -> Iterator[Origin]:
     size = path.stat().st_size
-    for record in sorted(Path("results").rglob("*.provenance.json")):
-        yield from _in_record(record.read_bytes(), str(record), None, digest)
+    for place in sorted(Path("results").rglob("*.provenance.json")):
+        try:
+            record = read_json(place)
+        except ReidError as error:
+            log.warning("passed over: %s", error)
+            continue
+        yield from _in_record(record, str(place), None, digest)
     for other in sorted(Path("results").rglob("*")):
         same = other.is_file() and not other.name.startswith(".") and other.stat().st_size == size
         if same and other.resolve() != path.resolve() and sha256(other) == digest:
             yield Origin(str(other), "the same file lies in this folder", None, None, [])
 
 
-def _in_record(content: bytes, name: str, commit: str | None, digest: str) -> Iterator[Origin]:
-    """What a provenance record knows of a file."""
+def _in_record(record: Any, name: str, commit: str | None, digest: str) -> Iterator[Origin]:
+    """What a provenance record knows of a file; nothing if it is another kind of JSON."""
     try:
-        record = json.loads(content)
         known = [record["submission"], *record["inputs"], *record["checkpoints"]]
         hit = next((item for item in known if item.get("sha256") == digest), None)
         if hit is None:
@@ -68,7 +70,7 @@ def _in_record(content: bytes, name: str, commit: str | None, digest: str) -> It
         clean = "" if record["code"]["clean"] else " with changes (see the record)"
         at = made_by or commit
         yield Origin(hit["path"], f"{name}: made at {record['time']}{clean}", at, record["parameters"], _back(at))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return
 
 
@@ -96,7 +98,15 @@ def _in_history(path: Path, md5: str, digest: str) -> Iterator[Origin]:
             if name == "dvc.lock":
                 yield from _in_ledger(_git("cat-file", "blob", blob), where, commit, md5)
             elif name.endswith(".provenance.json"):
-                yield from _in_record(_git("cat-file", "blob", blob), f"{name} of {where}", commit, digest)
+                yield from _in_record(_committed(blob), f"{name} of {where}", commit, digest)
+
+
+def _committed(blob: str) -> Any:
+    """JSON of Git's history; None if it is none."""
+    try:
+        return parse_json(_git("cat-file", "blob", blob), blob)
+    except ReidError:
+        return None
 
 
 def _in_ledger(content: bytes, where: str, commit: str, md5: str) -> Iterator[Origin]:
@@ -115,10 +125,8 @@ def _in_ledger(content: bytes, where: str, commit: str, md5: str) -> Iterator[Or
 
 
 def _params(commit: str) -> dict[str, Any] | None:
-    from ruamel.yaml import YAML, YAMLError
-
     try:
-        content = YAML(typ="safe", pure=False).load(_git("show", f"{commit}:params.yaml"))
-        return content if isinstance(content, dict) else None
-    except (ReidError, YAMLError):
+        content = parse(_git("show", f"{commit}:params.yaml"), "params.yaml")
+    except ReidError:  # it is not there, or another kind of file
         return None
+    return content if isinstance(content, dict) else None

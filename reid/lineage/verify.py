@@ -31,9 +31,9 @@ def check(path: Path, ledger: dict[str, str]) -> str | None:
         return str(error)
     if sums is not None:
         problem = difference(path, sums)
-        return "" if problem is None or in_ledger(path) else problem
+        return "" if problem is None or in_ledger(path, ledger) else problem
     if str(path) in ledger:
-        return "" if in_ledger(path) else "differs from dvc.lock"
+        return "" if in_ledger(path, ledger) else "differs from dvc.lock"
     return None
 
 

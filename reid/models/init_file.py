@@ -1,13 +1,14 @@
 """What the file of :func:`reid.models.pretrained.write_init` is made of, and what it says of itself."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import safetensors
 
 from reid.core import shared
-from reid.core.files import sha256
+from reid.core.errors import ReidError
+from reid.core.files import parse_json, sha256
+from reid.core.forms import fit
 from reid.params import extensions
 from reid.params.model import Model
 
@@ -27,7 +28,22 @@ def content_facts(model: Model) -> dict[str, Any]:
 
 
 def read_about(path: Path | str) -> dict[str, Any]:
-    """What a file of :func:`reid.models.pretrained.write_init` says of itself: origin, ``missing``, ``left_out``."""
+    """:func:`parse_about` of a file that :func:`reid.models.pretrained.read_init` takes."""
     with safetensors.safe_open(path, framework="numpy") as file:
-        about: dict[str, Any] = json.loads(file.metadata()["init"])
+        return parse_about(file.metadata()["init"], path)
+
+
+def parse_about(text: str, path: Path | str) -> dict[str, Any]:
+    """What the metadata ``init`` of a file say: its origin, ``missing`` and ``left_out``, lists of names of arrays.
+
+    Raises:
+        ReidError: something else.
+    """
+    try:
+        about = parse_json(text.encode(), f"{path}: its metadata")
+        if about == {"name": None}:  # of a training from scratch
+            about = {**about, "missing": [], "left_out": []}
+        fit(about, {"missing": [str], "left_out": [str]})
+    except ValueError as error:
+        raise ReidError(f"{path}: its metadata: {error}; make it anew with scripts/weights.py") from error
     return about

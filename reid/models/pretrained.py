@@ -22,6 +22,7 @@ import safetensors.numpy
 
 from reid.core.errors import ReidError
 from reid.core.files import replacing, sha256
+from reid.models.init_file import parse_about
 from reid.params import backbones as catalogue
 from reid.params.model import Model
 from reid.params.network import Network
@@ -206,6 +207,7 @@ def read_init(path: Path | str) -> dict[str, torch.Tensor]:
     arrays, metadata = read_safetensors(path, "scripts/weights.py")
     if "init" not in metadata:
         raise ReidError(f"{path}: holds no weights to start from, but other arrays; make it with scripts/weights.py")
+    parse_about(metadata["init"], path)
     for name, value in arrays.items():
         if problem := not_finite(value):
             raise ReidError(f"{path}: {shown(name)} {problem}; make it anew with scripts/weights.py")

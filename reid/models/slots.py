@@ -14,10 +14,12 @@ from typing import Any
 
 from reid.core.cli import log
 from reid.core.errors import ReidError
+from reid.core.forms import Number
 from reid.core.private import private_folder
 
 JOBS_PER_GPU = "REID_JOBS_PER_GPU"  # environment variable: how many jobs share a device
 _MOST_JOBS = 64
+_RANK = Number(0, 1023, whole=True)  # of a process on this machine
 _PAUSE = 0.2  # seconds between two looks
 _held: list[Any] = []  # files that stay locked until this process ends
 
@@ -35,15 +37,15 @@ def take(count: int = 1) -> list[int]:
         their numbers in this process; none without a GPU
 
     Raises:
-        ReidError: the machine has fewer of them, or ``REID_JOBS_PER_GPU`` is no number of jobs.
+        ReidError: the machine has fewer of them, or ``REID_JOBS_PER_GPU`` or ``LOCAL_RANK`` is no such number.
     """
-    uuids, jobs, rank = _uuids(), _jobs_per_gpu(), os.environ.get("LOCAL_RANK")
-    needed = count if rank is None else int(rank) + 1
+    uuids, jobs, rank = _uuids(), _jobs_per_gpu(), _local_rank()
+    needed = count if rank is None else rank + 1
     if not uuids:
         return []
     if needed > len(uuids):
         raise ReidError(f"devices: must be {len(uuids)} at the most, as many GPUs as there are, not {needed}")
-    numbers = [int(rank)] if rank is not None else _wait(uuids, count, jobs)
+    numbers = [rank] if rank is not None else _wait(uuids, count, jobs)
     if len(numbers) == 1:
         _use(numbers[0])
     else:
@@ -66,6 +68,15 @@ def _use(number: int) -> None:
     import torch
 
     torch.cuda.set_device(number)
+
+
+def _local_rank() -> int | None:
+    """Number of this process on this machine, if torchrun has started it."""
+    text = os.environ.get("LOCAL_RANK")
+    try:
+        return None if text is None else int(_RANK.of_text(text))
+    except ValueError as error:
+        raise ReidError(f"LOCAL_RANK: {error}; torchrun sets it, and without torchrun it must be unset") from error
 
 
 def _jobs_per_gpu() -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from reid.params import backbones
 from reid.params.augmentation import Rectangle
-from reid.params.loss import Contrast, Contrastive
+from reid.params.loss import LEAST_LEARNED, Contrast, Contrastive
 from reid.params.model import EpochAverage, Model
 from reid.params.ranking import Reranking, Step
 from reid.params.registries import AUGMENTATIONS, LOSSES, POSTPROCESSING
@@ -14,7 +14,6 @@ from reid.params.schedule import CosineSchedule, StepSchedule
 from reid.params.schema import Params, parts
 
 MOST_IMAGES = 100_000  # of a batch; the losses compare each with each
-LEAST_LEARNED = 0.01  # temperature
 
 
 def contradictions(params: Params) -> Iterator[str]:

@@ -9,7 +9,8 @@ from reid.core.files import regular
 from reid.params.schema import Params
 
 MODEL_ZOO = "Torchreid's model zoo (https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO)"
-CHECKPOINTS = ("model.safetensors", "last.safetensors")  # that a run makes of each model, in results/models/NAME
+MODELS = "results/models"  # where a run makes CHECKPOINTS of each model, in a folder of its name
+CHECKPOINTS = ("model.safetensors", "last.safetensors")
 
 
 def named_files(params: Params) -> list[tuple[str, Path]]:
@@ -25,24 +26,43 @@ def named_files(params: Params) -> list[tuple[str, Path]]:
     return named
 
 
+def made_here(params: Params, model: str) -> str | None:
+    """The checkpoint of a model of this file that a model starts from, by its path from here; None without one."""
+    path = params.models[model].network.file()
+    parts = Path(os.path.relpath(path, MODELS)).parts if path else ()
+    if len(parts) == 2 and parts[0] in params.models and parts[1] in CHECKPOINTS:
+        return f"{MODELS}/{parts[0]}/{parts[1]}"
+    return None
+
+
 def missing_files(params: Params) -> list[str]:
     """What is wrong with :func:`named_files`: a line for each that is missing, of another kind, or not readable.
 
-    Checkpoints that this run makes of other models need not be there yet.
+    Checkpoints that this run makes need not be there yet, but no model can start from what is made of it.
     """
     problems = []
     for place, path in named_files(params):
-        is_file = place.endswith(".weights")
-        others = [name for name in params.models if place != f"models.{name}.network.weights"]
-        made = is_file and path in [Path("results/models", name, file) for name in others for file in CHECKPOINTS]
-        if not made and (problem := _problem(path, is_file)):
-            problems.append(f"{place}: {problem}{_remedy(params, place) if is_file else ''}")
+        model = place.split(".")[1] if place.endswith(".weights") else None
+        made = _made_of(params, model) if model else []
+        if model in made:
+            through = "".join(f" through {name}" for name in made if name != model)
+            problems.append(f"{place}: {path}: is made of {model} itself{through}; name another file")
+        elif not made and (problem := _problem(path, bool(model))):
+            problems.append(f"{place}: {problem}{_remedy(params, model) if model else ''}")
     return problems
 
 
-def _remedy(params: Params, place: str) -> str:
+def _made_of(params: Params, model: str) -> list[str]:
+    """Models of this file that a model starts from: the one whose checkpoint it names, that one's, and so on."""
+    names: list[str] = []
+    while (made := made_here(params, names[-1] if names else model)) and (name := Path(made).parent.name) not in names:
+        names.append(name)
+    return names
+
+
+def _remedy(params: Params, model: str) -> str:
     """Where weights come from that are no file here."""
-    backbone = params.models[place.split(".")[1]].network.backbone_name
+    backbone = params.models[model].network.backbone_name
     zoo = f"; {MODEL_ZOO} has {backbone}: put the file there" if backbone.startswith("osnet") else "; put it there"
     return f"{zoo}, or leave network.weights out to train from scratch"
 

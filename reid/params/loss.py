@@ -9,6 +9,7 @@ from reid.params.registries import LOSSES
 
 WEIGHT = "of this loss in the sum"
 Temperature = Annotated[float, Field(ge=0.0001, le=1000)]
+LEAST_LEARNED = 0.01  # temperature that a training ends with (Radford 2021)
 TEMPERATURE = "by which similarities are divided; a low one looks at the hardest pairs"
 
 
@@ -32,7 +33,8 @@ class Contrast(WeightedLoss):
 
     temperature: Temperature = Field(description=TEMPERATURE)
     learn_temperature: bool = Field(
-        False, description="the temperature is trained too, from this one on and down to 0.01 (Radford 2021)"
+        False,
+        description=f"the temperature is trained too, from this one on and down to {LEAST_LEARNED} (Radford 2021)",
     )
     label_smoothing: Share = Field(
         0.0, description="share of the target that is spread over all that the anchor is compared with (0.1)"

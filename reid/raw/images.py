@@ -8,6 +8,7 @@ from typing import NamedTuple
 from reid.core.errors import ReidError
 from reid.core.file_type import describe
 from reid.raw.filenames import is_clutter
+from reid.raw.tree import walk
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 
@@ -25,8 +26,8 @@ def list_images(folder: Path | str) -> Listing:
     An image is what ends in .png, .jpg or .jpeg, of any case. What file browsers leave behind does not count.
 
     Raises:
-        ReidError: there is no such folder, it cannot be read, a link leads back to a folder above it, or the name of
-            an image is not UTF-8.
+        ReidError: there is no such folder, it cannot be read, a link leads back to a folder above it, it holds more
+            than any split, or the name of an image is not UTF-8.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -36,24 +37,14 @@ def list_images(folder: Path | str) -> Listing:
     names: list[str] = []
     passed_over: Counter[str] = Counter()
 
-    def visit(inner: Path, prefix: str, above: frozenset[tuple[int, int]]) -> None:
-        status = inner.stat()
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            raise ReidError(f"{inner}: is a link that leads back to a folder above it; remove the link")
-        for entry in os.scandir(inner):
-            name = f"{prefix}{entry.name}"
-            if is_clutter(name):
+    try:
+        for name, entry, entered in walk(folder):
+            if entered or is_clutter(name):
                 continue
-            if entry.is_dir():
-                visit(inner / entry.name, f"{name}/", above | {here})
-            elif name.lower().endswith(ENDINGS):
+            if name.lower().endswith(ENDINGS):
                 names.append(name)
             else:
                 passed_over[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
-
-    try:
-        visit(folder, "", frozenset())
     except OSError as error:
         raise ReidError(f"{error.filename or folder}: cannot be read ({error.strerror}); change its rights") from error
     for name in names:

@@ -3,6 +3,7 @@
 from reid.raw.filenames import parse_name
 
 MOST_MEMBERS = 1_000_000  # files of a split: four times what train has
+MOST_FOLDERS = 300_000  # of a split: there are 221,036 identities, and a folder of one's own may have one for each
 MOST_DIRECTORY = 1 << 28  # bytes of a zip's directory: four times what train's takes
 MOST_PIXELS = 40_000_000  # of a thumbnail, which is a part of a frame: a whole frame of 8K has 33 million
 MOST_UNPACKED = 1 << 29  # bytes of any file

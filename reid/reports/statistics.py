@@ -9,17 +9,26 @@ import pyarrow.parquet as pq
 
 from reid.core.files import replacing
 from reid.core.tables import column, has_role, is_query, labels
+from reid.data import completeness
 from reid.raw.filenames import CLASSES
 from reid.reports.channel_statistics import channels
 
 INDEX_COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid", "clazz", "id", "height", "width"]
 INDEX_COLUMNS += ["championship", "season", "game"]
-# of the real data. Source: the dev kit's README
+_GROUPS = {  # of the real data. Source: the dev kit's README
+    "train": {"identities": 161443, "actions": 9189},
+    "valid": {"identities": 29534, "actions": 1751},
+    "test": {"identities": 30059, "actions": 1715},
+    "challenge": {"actions": 1310},
+}
+_ROLES = {"query": "queries", "gallery": "gallery"}  # to the name of their number
 PUBLISHED = {
-    "train": {"thumbnails": 248234, "identities": 161443, "actions": 9189},
-    "valid": {"thumbnails": 45993, "queries": 11638, "gallery": 34355, "identities": 29534, "actions": 1751},
-    "test": {"thumbnails": 46766, "queries": 11777, "gallery": 34989, "identities": 30059, "actions": 1715},
-    "challenge": {"thumbnails": 35103, "queries": 9021, "gallery": 26082, "actions": 1310},
+    split: {
+        "thumbnails": sum(numbers.values()),
+        **{_ROLES[role]: number for role, number in numbers.items() if role in _ROLES},
+        **_GROUPS[split],
+    }
+    for split, numbers in completeness.PUBLISHED.items()
 }
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 JERSEYS = ("number", "letter", "none")  # none: seen in no other frame

@@ -6,7 +6,6 @@ A zip is made whole or not at all, and comes with a receipt.
 import os
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,10 @@ from reid.core.files import regular, replacing
 from reid.core.progress import bar
 from reid.core.splits import SPLITS
 from reid.raw.archive import write_members
-from reid.raw.filenames import is_clutter
 from reid.raw.members import counted, normalise
-from reid.raw.sizes import MOST_MEMBERS, MOST_UNPACKED, check_file_size
+from reid.raw.sizes import MOST_UNPACKED, check_file_size
+from reid.raw.tree import walk
 from reid.sources.checks import check_members, count_images, make_receipt, readable, require_split
-
-_DEEPEST = 32  # folders
 
 
 def from_local(
@@ -140,29 +137,13 @@ def _list_tree(tree: Path, split: str) -> tuple[dict[str, Path], list[str]]:
     files: dict[str, Path] = {}
     away: list[str] = []
     root = os.path.realpath(tree)
-
-    def visit(folder: Path, name: str, above: frozenset[tuple[int, int]]) -> None:
-        status = folder.stat()
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            raise ReidError(f"{folder}: is a link that leads back to a folder above it; remove the link")
-        if len(above) > _DEEPEST:
-            raise ReidError(f"{folder}: lies more than {_DEEPEST} folders deep, and images of {split} lie 5 deep")
-        for entry in list(islice(os.scandir(folder), MOST_MEMBERS + 1)):
-            inside, path = normalise(f"{name}/{entry.name}"), folder / entry.name
-            enter = entry.is_dir() and not is_clutter(inside)
-            inside += "/" * enter
-            if inside in files:
-                raise ReidError(f"{path}: has the name of {files[inside]}, spelt in another way; remove one of them")
-            if len(files) >= MOST_MEMBERS:
-                raise ReidError(f"{tree}: holds more than {MOST_MEMBERS:,} files, and no split has so many")
-            files[inside] = path
-            if entry.is_symlink() and not os.path.realpath(path).startswith(f"{root}{os.sep}"):
-                away.append(inside)
-            if enter:
-                visit(path, inside, above | {here})
-
-    visit(tree, split, frozenset())
+    for name, entry, entered in walk(tree):
+        inside, path = normalise(f"{split}/{name}") + "/" * entered, tree / name
+        if inside in files:
+            raise ReidError(f"{path}: has the name of {files[inside]}, spelt in another way; remove one of them")
+        files[inside] = path
+        if entry.is_symlink() and not os.path.realpath(path).startswith(f"{root}{os.sep}"):
+            away.append(inside)
     return files, away
 
 

@@ -66,7 +66,7 @@ def from_soccernet(
         ReidError: access refused, no network, disk full, no complete zip came, or it is not the pinned one.
     """
     require_split(split)
-    work = Path(work).expanduser()
+    work = Path(os.path.expanduser(work))
     kept = work / "reid" / f"{split}.zip"
     with readable(kept):
         if os.path.lexists(kept):

@@ -21,8 +21,6 @@ from reid.training import id_losses, pair_losses
 from reid.training.memory import Memory
 from reid.training.pair_losses import mean_over, pair_masks
 
-_LEAST_TEMPERATURE = 0.01  # of those that are learned (Radford et al. 2021)
-
 
 class Batch(NamedTuple):
     """What a loss is computed from: B images of a batch, their embeddings and who belongs to whom.
@@ -84,7 +82,7 @@ class _Contrast(nn.Module):
         temperature: Any = self.temperature
         if self.log_temperature is not None:
             with torch.no_grad():
-                self.log_temperature.clamp_(min=math.log(_LEAST_TEMPERATURE))
+                self.log_temperature.clamp_(min=math.log(declared.LEAST_LEARNED))
             temperature = self.log_temperature.exp()
         return self.loss(batch.similarity(), batch.positive, batch.negative, temperature, self.smoothing)
 

@@ -26,7 +26,7 @@ def count() -> int:
 
 def rank() -> int:
     """Number of this process among them, from 0. The first one writes the files."""
-    return int(os.environ.get("RANK", 0))
+    return int(os.environ.get("RANK", 0)) if "WORLD_SIZE" in os.environ else 0
 
 
 def require(devices: int) -> None:

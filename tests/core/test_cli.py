@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = '''
 """Says what is wrong."""
 import time
@@ -78,6 +80,21 @@ def test_program_ends_with_its_engine(start_program):
     engine.communicate(b"\n")
     process.communicate(timeout=600)
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("engine", ["abc", "0", "-1", "9" * 30])
+def test_an_engine_that_is_no_process_is_one_error(start_program, engine):
+    code, out, err = run(start_program, "pass", REID_ENGINE_PID=engine)
+    assert (code, out) == (1, "") and err.startswith("error: REID_ENGINE_PID: ") and err.count("\n") == 1
+    assert " is not a whole number from 1 to 2,147,483,647; the Snakefile sets it" in err
+
+
+def test_of_several_processes_the_first_alone_says_what_is_no_error(start_program):
+    body = "cli.log.warning('odd'); raise ReidError('wrong')"
+    whole = "it begins\nodd\nerror: wrong\n"
+    assert run(start_program, body, RANK="1")[2] == whole, "a rank among none"
+    assert run(start_program, body, RANK="0", WORLD_SIZE="2")[2] == whole
+    assert run(start_program, body, RANK="1", WORLD_SIZE="2")[2] == "error: wrong\n"
 
 
 def test_program_by_hand_has_no_engine_to_wait_for(start_program):

@@ -25,6 +25,15 @@ def test_digests_of_the_pass_are_those_of_the_file(tmp_path, size):
     assert (tmp_path / "b").read_bytes() == content
 
 
+@pytest.mark.parametrize("like", [None, Sums(0, 10, 20, [])])
+@pytest.mark.parametrize("size", [0, 5, 35])
+def test_no_more_is_read_than_the_size_that_is_stated(tmp_path, size, like):
+    content = bytes(range(100))
+    sha, sums = read_stream(io.BytesIO(content), size, "", False, tmp_path / "a", like)
+    assert (tmp_path / "a").read_bytes() == content[:size] and sums.size == size
+    assert sha == hashlib.sha256(content[:size]).hexdigest() and difference(tmp_path / "a", sums) is None
+
+
 @pytest.mark.parametrize("size", [0, 3, 10, 30, 32, 101])
 def test_blocks_are_those_asked_for_however_the_stream_is_read(tmp_path, size):
     (tmp_path / "a").write_bytes(bytes(range(size)))

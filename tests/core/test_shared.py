@@ -82,6 +82,23 @@ def test_a_damaged_key_is_told_and_written_anew(root, mine, tmp_path, said, text
     assert place.fetch(tmp_path / "a", "kind-1") == SHA
 
 
+@pytest.mark.parametrize("kind", ["pipe", "endless device", "folder"])
+@pytest.mark.parametrize("where", [f"objects/{SHA}", "keys/kind-1.json"])
+def test_what_is_no_file_does_not_come(tmp_path, mine, monkeypatch, said, kind, where):
+    (tmp_path / "place").mkdir()
+    monkeypatch.setenv("REID_SHARED", str(tmp_path / "place"))
+    place = shared.place()
+    place.put(mine, "kind-1", SHA)
+    path = tmp_path / "place" / where
+    path.unlink()
+    {"pipe": os.mkfifo, "endless device": lambda path: path.symlink_to("/dev/zero"), "folder": Path.mkdir}[kind](path)
+    assert place.fetch(tmp_path / "a", "kind-1") is None
+    assert f"{where} is no regular file; going on without it" in said()
+    if kind != "folder":
+        place.put(mine, "kind-1", SHA)
+        assert place.fetch(tmp_path / "a", "kind-1") == SHA
+
+
 def test_what_cannot_be_used_does_not_come(root, mine, tmp_path, said):
     def check(path):
         assert path.read_bytes() == CONTENT

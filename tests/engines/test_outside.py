@@ -15,6 +15,7 @@ from reid.core.errors import ReidError
 from reid.core.splits import RANKED, SPLITS
 from reid.engines import outside
 from reid.params import check_params
+from reid.params.files import made_here
 
 NAMES = [
     "plain",
@@ -219,7 +220,9 @@ def test_a_damaged_memory_is_forgotten(named, memory):
 
 def test_a_folder_to_pack_is_known_by_its_files(named, tmp_path):
     top, params = named()
-    zips = top / "zips plain"
+    zips, away = top / "zips plain", tmp_path / "away"
+    away.mkdir()
+    (away / "a.png").touch()
     (zips / "valid.zip").unlink()
     split_folder(zips, "valid")
     before = outside.download(params, "valid")
@@ -230,12 +233,15 @@ def test_a_folder_to_pack_is_known_by_its_files(named, tmp_path):
         lambda: image.with_name("new.png").write_bytes(b""),
         lambda: image.with_name("new.png").rename(image.with_name("renamed.png")),
         lambda: image.unlink(),
-        lambda: os.symlink(tmp_path, image.parent / "link"),  # which leads back, too
+        lambda: os.symlink(away, image.parent / "link"),
     ):
         change()
         after = outside.download(params, "valid")
         assert after != before
         before = after
+    os.symlink(zips / "valid", away / "round")
+    with pytest.raises(ReidError, match="round: is a link that leads back to a folder above it"):
+        outside.download(params, "valid")
 
 
 def test_what_is_missing_is_one_clear_error_that_names_it(named):
@@ -279,8 +285,8 @@ def test_a_checkpoint_that_a_run_here_makes_is_no_input_from_outside(named):
     for written in ("results/models/one/last.safetensors", "./results/models/one/last.safetensors"):
         params = params_of(top, "plain", {"models.two.network.weights": written})
         outside.check(params)
-        assert outside.made_here(params, "two") == "results/models/one/last.safetensors"
-        assert outside.weights(params, "two") is None and outside.made_here(params, "one") is None
+        assert made_here(params, "two") == "results/models/one/last.safetensors"
+        assert outside.weights(params, "two") is None and made_here(params, "one") is None
     params = params_of(top, "plain", {"models.two.network.weights": "results/models/three/model.safetensors"})
     with pytest.raises(ReidError, match="models.two.network.weights"):
         outside.check(params)

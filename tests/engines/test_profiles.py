@@ -34,9 +34,12 @@ def test_stages_take_the_profile_that_is_named(folder, monkeypatch):
 
 
 def test_an_unknown_profile_is_refused_with_those_that_there_are(folder, monkeypatch):
-    monkeypatch.setenv(profiles.PROFILE, "slrum")
-    with pytest.raises(ReidError, match=r"slrum is no profile; name one of profiles/ \(default, generic, slurm\)"):
-        stage.command("evaluate")
+    for name in ("slrum", "~nobody-of-this-name/x"):
+        monkeypatch.setenv(profiles.PROFILE, name)
+        with pytest.raises(
+            ReidError, match=rf"{name} is no profile; name one of profiles/ \(default, generic, slurm\)"
+        ):
+            stage.command("evaluate")
 
 
 @pytest.mark.parametrize("name", ["slurm", "generic"])

@@ -19,7 +19,8 @@ def squeue(tmp_path, monkeypatch):
 
     def make(said, status=0):
         program = programs / "squeue"
-        program.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\necho refused >&2\nexit {status}\n")
+        text = f"#!/bin/sh\ncat <<'END'\n{said}\nEND\necho refused >&2\nexit {status}\n"
+        program.write_bytes(os.fsencode(text))
         program.chmod(0o755)
 
     make("")
@@ -47,6 +48,14 @@ def test_jobs_of_this_folder_that_snakemake_submitted_are_left(squeue, tmp_path)
     ]
     with pytest.raises(ReidError, match=r"7 RUNNING train small\n(.*\n)*.*scancel 7 8 9 10_\[1-3\]$"):
         queue.refuse_jobs_left()
+
+
+def test_names_that_are_no_text_are_read_as_those_of_folders(squeue, tmp_path, monkeypatch):
+    here = tmp_path / os.fsdecode(b"Atl\xe9tico")
+    here.mkdir()
+    monkeypatch.chdir(here)
+    squeue(f"7|RUNNING|reid_train|{here}|(null)\n8|RUNNING|\udce9|/|\udce9\n")
+    assert [job.id for job in queue.jobs_left()] == ["7"]
 
 
 def test_without_slurm_or_jobs_nothing_is_refused(squeue, monkeypatch):

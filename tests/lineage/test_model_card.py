@@ -108,6 +108,25 @@ def test_public_pretraining_fusion_and_choice_on_valid_are_told(tmp_path):
     assert "post-processing" in card
 
 
+def test_a_model_without_a_part_in_the_scores_does_not_take_them_for_its_own(tmp_path):
+    run = Run(tmp_path, models=("small", "other", "third"))
+    run.params["distances"]["models"] = {"other": 1, "third": 2}
+    run.write_params()
+    assert "Of other, third alone: **this model has no part in them**" in run.card()
+    assert "Of the fusion of this model with third, not of this model alone." in run.card("other")
+    run.params["distances"]["models"] = {"small": 1}
+    run.write_params()
+    assert "fusion" not in run.card() and "no part" not in run.card()
+
+
+def test_a_score_without_an_interval_for_all_queries_are_of_one_action_stands_by_itself(tmp_path):
+    run = Run(tmp_path)
+    run.write("results/metrics/test.json", {"split": "test", **SCORES, "interval": dict.fromkeys(SCORES["interval"])})
+    card = run.card()
+    assert "| test | mAP | 50.0 % |  | 20.0 % |  |" in card
+    assert "| valid | mAP | 50.0 % | 45.0 to 55.0 % | 20.0 % |  |" in card
+
+
 def test_files_of_another_run_are_refused(tmp_path):
     run = Run(tmp_path)
     run.params["train"]["splits"] = ["train", "test"]

@@ -1,17 +1,21 @@
 """A file that comes back under another name is traced to the commit and parameters that made it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import yaml
 
 from builders import ROOT
+from reid.core.errors import ReidError
 from reid.core.files import write_json
-from reid.lineage.provenance import commit, content, provenance
+from reid.lineage.provenance import checkpoint, commit, content, provenance
 from reid.lineage.trace import trace
 
 STAGES = {
@@ -145,12 +149,80 @@ def test_a_changed_program_makes_the_tree_unclean_and_a_run_does_not(project):
     assert commit(project.folder)["changed"] == ["params.yaml"]
 
 
-def test_a_store_is_known_by_the_digests_of_its_blocks(tmp_path):
-    import numpy as np
+def test_a_changed_file_whose_name_is_no_text_is_named(tmp_path):
+    for words in (["init", "-q"], ["config", "core.quotePath", "false"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    (tmp_path / os.fsdecode(b"\xff.py")).touch()
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "one"], cwd=tmp_path, check=True)
+    assert [name.strip('"') for name in commit(tmp_path)["changed"]] == ["\udcff.py"]
 
+
+def test_a_store_is_known_by_the_digests_of_its_blocks(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((3, 2), np.float32))
     first = content(tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", np.ones((3, 2), np.float32))
     second = content(tmp_path / "a.npy")
     assert "sha256" not in first and first["sha256_of_digests"] != second["sha256_of_digests"]
     assert json.loads(json.dumps(first)) == first
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.json", "a.safetensors"])
+@pytest.mark.parametrize("kind, words", [("pipe", "is a named pipe"), ("gone", "there is no such file")])
+def test_what_is_no_file_is_refused_at_once(tmp_path, name, kind, words):
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    for read in (content, checkpoint):
+        with pytest.raises(ReidError, match=f"{name}: {words}"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "metadata, words",
+    [
+        (None, "is not a checkpoint of this pipeline"),
+        ({"init": "{}"}, "is not a checkpoint of this pipeline"),
+        ({"model": "["}, "the parameters in it: is not valid JSON"),
+        ({"model": "[" * 100_000}, "the parameters in it: is nested too deeply"),
+        ({"model": '{"seed": NaN}'}, "the parameters in it: NaN is not a finite number"),
+    ],
+)
+def test_a_checkpoint_with_odd_parameters_in_it_is_refused(tmp_path, metadata, words):
+    safetensors.numpy.save_file({"a": np.zeros(2)}, tmp_path / "a.safetensors", metadata)
+    with pytest.raises(ReidError, match=rf"a\.safetensors(:|,) {words}"):
+        checkpoint(tmp_path / "a.safetensors")
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """A folder with the results a.json and b.provenance.json, a record that knows of the first."""
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    Path("results/a.json").write_text("{}")
+    known = {**content(Path("results/a.json")), "path": "known"}
+    record = {"submission": known, "inputs": [], "checkpoints": [], "time": "then", "parameters": {"seed": 1}}
+    write_json("results/b.provenance.json", {**record, "code": {"commit": None, "clean": True}})
+    shutil.copy("results/a.json", "renamed.json")
+
+
+@pytest.mark.parametrize(
+    "kind, words", [("pipe", "is a named pipe"), ("nested", "is nested too deeply"), ("list", "")]
+)
+def test_a_record_that_is_none_is_told_and_the_next_one_read(beside, kind, words, caplog):
+    bad = Path("results/a.provenance.json")
+    os.mkfifo(bad) if kind == "pipe" else bad.write_text("[]" if kind == "list" else "[" * 100_000)
+    assert [origin.path for origin in trace(Path("renamed.json"))] == ["known", "results/a.json"]
+    assert ("passed over: results/a.provenance.json: " + words in caplog.text) == bool(words)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "seed: 2024-99-99", "- seed", "seed: 1", "\0"])
+def test_what_lies_in_history_is_read_with_care(beside, text):
+    """A record and parameters of a commit may be anything."""
+    Path("results/a.provenance.json").write_text(text)
+    Path("params.yaml").write_text(text)
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *who, *words], check=True)
+    origins = {origin.where.split(",")[0]: origin for origin in trace(Path("renamed.json"))}
+    assert origins["in Git"].parameters == ({"seed": 1} if text == "seed: 1" else None)
+    assert len(origins) == 4  # the record and the file, each here and in the commit

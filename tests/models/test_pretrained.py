@@ -24,8 +24,9 @@ from reid.core.errors import ReidError
 from reid.core.files import sha256
 from reid.models.checkpoint import load, save, set_arrays
 from reid.models.embedder import Embedder
+from reid.models.init_file import read_about
 from reid.models.osnet import osnet
-from reid.models.pretrained import find_init, read_init, write_init
+from reid.models.pretrained import Match, find_init, read_init, write_init
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -482,10 +483,34 @@ def test_init_that_is_not_what_was_written_is_refused(tmp_path, small_state):
         read_init(path)
 
 
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("x", "is not valid JSON"),
+        ("[" * 100_000, "is nested too deeply"),
+        ("{}", "missing is missing"),
+        ("[]", r"it: \[\] is not an object"),
+        ('{"missing": [1], "left_out": []}', r"missing\[0\]: 1 is not a text"),
+        ('{"missing": [], "left_out": null}', "left_out: null is not a list"),
+    ],
+)
+def test_init_that_says_something_else_of_itself_is_refused(tmp_path, text, words):
+    safetensors.torch.save_file({"backbone.a": torch.zeros(2)}, tmp_path / "init.safetensors", {"init": text})
+    with pytest.raises(ReidError, match=rf"init\.safetensors: its metadata: {words}"):
+        read_init(tmp_path / "init.safetensors")
+
+
+def test_what_init_says_of_itself_is_read_and_from_scratch_nothing_is_missing(tmp_path):
+    write_init(tmp_path / "a.safetensors", Match({}, ["b"], [("c", "classifier")], 1.0), {"name": "DEFAULT"})
+    assert read_about(tmp_path / "a.safetensors") == {"name": "DEFAULT", "missing": ["b"], "left_out": ["c"]}
+    write_init(tmp_path / "none.safetensors", None, {"name": None})
+    assert read_about(tmp_path / "none.safetensors") == {"name": None, "missing": [], "left_out": []}
+
+
 @pytest.mark.parametrize("value, words", [(torch.nan, "NaN"), (torch.inf, "infinite numbers")])
 def test_init_of_no_numbers_is_refused_by_the_name_of_the_array(tmp_path, value, words):
     arrays = {"backbone.a": torch.zeros(2), "backbone.b": torch.tensor([1.0, value])}
-    safetensors.torch.save_file(arrays, tmp_path / "init.safetensors", {"init": "{}"})
+    safetensors.torch.save_file(arrays, tmp_path / "init.safetensors", {"init": '{"missing": [], "left_out": []}'})
     with pytest.raises(ReidError, match=rf"init\.safetensors: backbone\.b holds {words}"):
         read_init(tmp_path / "init.safetensors")
 

@@ -7,7 +7,7 @@ import pytest
 
 from builders.whole import FULL, changed, load
 from reid.params import check_params
-from reid.params.files import missing_files, named_files
+from reid.params.files import made_here, missing_files, named_files
 
 
 @pytest.fixture
@@ -159,6 +159,26 @@ def test_file_that_must_not_be_read(content, here):
 @pytest.mark.parametrize("file", ["model.safetensors", "last.safetensors"])
 def test_checkpoint_of_another_model_of_this_run_need_not_be_there_yet(content, here, file):
     del content["external_models"], content["distances"]["models"]
-    for name, lines in (("one", 0), ("two", 1), ("three", 1)):
-        changed(content, "models.two.network.weights", f"./results/models/{name}/{file}")
-        assert len(missing_files(check_params(content))) == lines
+    for name, made, lines in (("one", f"results/models/one/{file}", 0), ("three", None, 1)):
+        for path in (f"./results/models/{name}/{file}", f"{here}/home/../results/models/{name}/{file}"):
+            params = check_params(changed(content, "models.two.network.weights", path))
+            assert made_here(params, "two") == made and len(missing_files(params)) == lines
+
+
+def test_no_model_starts_from_what_is_made_of_it(content, here):
+    del content["external_models"], content["distances"]["models"], content["models"]["one"]["network"]["init"]
+    for name in ("one", "two"):
+        (here / f"results/models/{name}").mkdir(parents=True)
+        (here / f"results/models/{name}/model.safetensors").touch()
+    path = "results/models/two/model.safetensors"
+    params = check_params(changed(content, "models.two.network.weights", path))
+    itself = f"models.two.network.weights: {path}: is made of two itself; name another file"
+    assert missing_files(params) == [itself]
+    changed(content, "models.one.network.weights", f"{here}/{path}")
+    assert missing_files(check_params(content)) == [itself]
+    changed(content, "models.two.network.weights", "results/models/one/model.safetensors")
+    assert missing_files(check_params(content)) == [
+        f"models.one.network.weights: {here}/{path}: is made of one itself through two; name another file",
+        "models.two.network.weights: results/models/one/model.safetensors: is made of two itself through one; "
+        "name another file",
+    ]

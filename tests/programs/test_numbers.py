@@ -14,6 +14,9 @@ COUNTS = {  # program: the other arguments, and options whose value is a whole n
     "score_ranking.py": (["r", "--labels", "i"], ["--ranks"]),
     "browse.py": (NAMED, ["--threads"]),
     "explain.py": ([*NAMED, "--checkpoint", "c"], ["--worst", "--matches", "--threads"]),
+    "download.py": (["--split", "valid", "--out", "o", "--receipt", "r"], ["--threads"]),
+    "thumbnails.py": (["--zip", "z", "--index", "i", "--out", "o"], ["--threads"]),
+    "trace.py": (["f"], ["--show"]),
 }
 FROM_0 = {  # from 0 on
     "compare.py": (["a", "b"], ["--show"]),

@@ -284,7 +284,7 @@ def test_tree_of_endless_folders(tmp_path):
 
 
 def test_tree_of_too_many_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("reid.sources.local.MOST_MEMBERS", 12)
+    monkeypatch.setattr("reid.raw.tree.MOST_MEMBERS", 12)
     local_fails(tmp_path, split_folder(tmp_path / "in"), "holds more than 12 files")
 
 

@@ -95,6 +95,13 @@ def test_kept_download_is_used_again(soccernet):
     assert soccernet.calls == ["valid"]
 
 
+def test_a_home_folder_of_nobody_is_a_folder_of_that_name(soccernet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soccernet.work = "~nobody-of-this-name/w"
+    soccernet(split_zip)
+    assert soccernet.path.samefile("~nobody-of-this-name/w/reid/valid.zip")
+
+
 def test_without_hard_links_it_is_copied(soccernet, monkeypatch):
     def link(source, target):
         raise OSError(errno.EXDEV, "Invalid cross-device link")

@@ -12,6 +12,7 @@ import torch
 
 from builders import FAULTS, ROOT, thorough
 from builders.training import equal
+from reid.training import ranks
 
 COUNTS = (2, 3) if FAULTS else (2,)  # each process takes seconds to begin
 STEPS = {"torch.float64": 10, "torch.float32": 50} if FAULTS else {"torch.float64": 10, "torch.float32": 10}
@@ -193,6 +194,14 @@ def test_told_to_end_both_keep_their_state_and_end(unbroken, tmp_path, tell):
     assert code == 0, error
     assert said.splitlines() == ["steps 3", "steps 3"]
     assert equal(torch.load(tmp_path / "it.0", weights_only=True), unbroken)
+
+
+def test_a_rank_among_none_is_that_of_the_first(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert (ranks.count(), ranks.rank()) == (1, 0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert (ranks.count(), ranks.rank()) == (2, 1)
 
 
 def test_another_number_of_processes_is_refused(tmp_path):
