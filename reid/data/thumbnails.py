@@ -23,6 +23,7 @@ from reid.core.files import regular, replacing
 from reid.core.imagenet import MEAN_COLOUR
 from reid.core.parallel import ordered_map
 from reid.core.progress import bar
+from reid.core.sides import LONGEST_SIDE, SHORTEST_SIDE
 from reid.raw.archive import image_size, read_member
 from reid.raw.members import shown
 from reid.raw.png import essential
@@ -231,7 +232,8 @@ def open_store(path: Path | str, rows: int | None = None) -> CheckedArray:
         uint8, N x H x W x 3, mapped, read-only; rows are checked against their digests when they are first read
 
     Raises:
-        ReidError: the file is missing, is no store, or has another number of rows.
+        ReidError: the file is missing, is no store, has another number of rows or none, or sides that
+            reid.params.data.Thumbnails does not allow.
     """
     try:
         store = CheckedArray(regular(path, "scripts/thumbnails.py"))
@@ -239,6 +241,12 @@ def open_store(path: Path | str, rows: int | None = None) -> CheckedArray:
         raise ReidError(f"{path}: is not a thumbnail store ({error}); make it with scripts/thumbnails.py") from error
     if store.dtype != np.uint8 or store.ndim != 4 or store.shape[3] != 3:
         raise ReidError(f"{path}: is not a thumbnail store (uint8 N x H x W x 3), but {store.dtype} {store.shape}")
+    count, *sides, _ = store.shape
+    if not count or not all(SHORTEST_SIDE <= side <= LONGEST_SIDE for side in sides):
+        raise ReidError(
+            f"{path}: holds {count:,} thumbnails of {sides[0]}x{sides[1]} (height x width), and wanted are some whose "
+            f"sides have {SHORTEST_SIDE} to {LONGEST_SIDE:,} pixels; make it with scripts/thumbnails.py"
+        )
     if rows is not None and len(store) != rows:
         raise ReidError(f"{path}: has {len(store)} rows and its index {rows}; make both again from the same zip")
     return store
