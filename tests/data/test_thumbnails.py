@@ -79,7 +79,8 @@ def two_cores(monkeypatch):
 
 
 def build(path, table, out, height=16, width=8, interpolation="bilinear", workers=1, **fit):
-    build_store(path, table, out, height, width, interpolation, workers, progress=False, **fit)
+    section = Thumbnails(height=height, width=width, interpolation=interpolation, **fit)
+    build_store(path, table, out, section, workers, progress=False)
     return open_store(out, len(table))
 
 
@@ -167,7 +168,7 @@ def test_building_maps_no_file(tmp_path, noise, monkeypatch):
         patched.setattr(np, "memmap", mapped)
         patched.setattr(np.lib.format, "open_memmap", mapped)
         patched.setattr(mmap, "mmap", mapped)
-        build_store(*noise, tmp_path / "a.npy", 16, 8, "bilinear", 1, progress=False)
+        build_store(*noise, tmp_path / "a.npy", Thumbnails(height=16, width=8), 1, progress=False)
     np.testing.assert_array_equal(open_store(tmp_path / "a.npy"), plain_loop(*noise, 16, 8))
 
 
