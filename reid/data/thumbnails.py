@@ -15,7 +15,7 @@ import numpy as np
 import pyspng
 from PIL import Image
 
-from reid.core import shared
+from reid.core import file_type, shared
 from reid.core.arrays import CheckedArray
 from reid.core.checksums import Sums, digest
 from reid.core.errors import ReidError, summarise
@@ -172,8 +172,8 @@ def build_store(
         progress: whether to show a progress bar.
 
     Raises:
-        ReidError: the zip is missing; images that do not decode, whose CRC is wrong or whose size is not the one in
-            their name, all in one message with zip and member.
+        ReidError: the zip is missing or no zip; images that do not decode, whose CRC is wrong or whose size is not the
+            one in their name, all in one message with zip and member.
     """
     names = ["member", "offset", "packed", "size", "method", "crc", "height", "width"]
     count = table.num_rows
@@ -203,6 +203,9 @@ def build_store(
                 sums.digests.append(of_block)
                 done.update(number)
         if problems:
+            what = file_type.describe(zip_path)
+            if not what.startswith(("a zip", "an empty zip")):
+                raise ReidError(f"{zip_path}: is {what}, not the zip that was indexed; fetch or pack it again")
             raise ReidError(summarise(problems, "images that cannot be used") + "\nFetch or pack the zip again.")
 
 
