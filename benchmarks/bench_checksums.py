@@ -11,6 +11,7 @@ from reid.core.parallel import cores
 from reid.data.actions import group_actions
 from reid.data.index import build_index
 from reid.data.thumbnails import build_store, open_store
+from reid.params.data import Thumbnails
 from reid.params.schema import section_class
 from reid.ranking.distances import action_distances
 from reid.raw.archive import pack
@@ -27,8 +28,8 @@ def checksums(share, kit, folder):
     boxes = standin.Boxes(*(column[:count] for column in standin.draw_boxes("train")))
     pack(folder / "train.zip", standin.members("train", boxes, standin.images(max(20, count // 6), rng)))
     table, _ = build_index(folder / "train.zip", "train")
-    path = folder / "train.npy"
-    stage = seconds(lambda: build_store(folder / "train.zip", table, path, *INPUT, "bilinear", cores(), False), 3)
+    path, thumbnails = folder / "train.npy", Thumbnails(height=INPUT[0], width=INPUT[1])
+    stage = seconds(lambda: build_store(folder / "train.zip", table, path, thumbnails, cores(), False), 3)
     store = np.array(open_store(path)[:])  # larger than the processor's caches
     blocks = [store[start : start + 64].data for start in range(0, count, 64)]
     hashing = seconds(lambda: [digest(block) for block in blocks], 5)

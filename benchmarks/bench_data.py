@@ -18,6 +18,7 @@ from measuring import program, seconds
 from reid.core.parallel import cores
 from reid.data.index import build_index
 from reid.data.thumbnails import build_store, decode, open_store
+from reid.params.data import Thumbnails
 from reid.raw.archive import pack
 from reid.training.samplers import action_batches, identity_batches
 
@@ -62,7 +63,7 @@ def thumbnails(share, kit, folder):
     boxes = standin.Boxes(*(column[:count] for column in boxes))
     pack(folder / "train.zip", standin.members("train", boxes, contents))
     table, _ = build_index(folder / "train.zip", "train")
-    path = folder / "train.npy"
+    path, thumbnails = folder / "train.npy", Thumbnails(height=INPUT[0], width=INPUT[1])
 
     def plain():
         for content, _, _ in contents:
@@ -74,7 +75,7 @@ def thumbnails(share, kit, folder):
             decode(content, *INPUT, (h, w))
 
     def stage():
-        build_store(folder / "train.zip", table, path, *INPUT, "bilinear", cores(), False)
+        build_store(folder / "train.zip", table, path, thumbnails, cores(), False)
 
     plain()  # each once untimed: memory that a machine's host has to find first is slow
     single = seconds(plain, 3) / len(contents) * count

@@ -20,7 +20,7 @@ def main(args):
     table, about = read_queried(args.index, COLUMNS)
     rankings = rank_actions(table, read_distances(args.distances), args.distances)
     split = about["split"]
-    trained_on = split in params.train.splits
+    trained_on = split in params.rankings_trained_on()
     if trained_on:
         cli.log.warning("%s was trained on (train.splits): its rankings are not a valid result", split)
     page = About(split, trained_on, about["sha256"], params.fused())

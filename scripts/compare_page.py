@@ -33,7 +33,7 @@ def main(args):
     for name in (args.a, args.b):
         source, called = find_result(name, f"distances/{split}.parquet", "scripts/distances.py")
         runs.append(rank_actions(table, read_distances(source, called), called))
-    trained_on = split in params.train.splits
+    trained_on = split in params.rankings_trained_on()
     if trained_on:
         cli.log.warning("%s is trained on (train.splits): its rankings are not a valid result", split)
     page = About(split, trained_on, about["sha256"], runs=(args.a, args.b))

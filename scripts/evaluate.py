@@ -36,7 +36,7 @@ def main(args):
     scores = {"mAP": ap, **scores, "mINP": values(queries, "INP")}
     metrics |= {"actions": actions, "interval": mean_intervals(action, scores, weights)}
 
-    trained_on = split in params.train.splits
+    trained_on = split in params.rankings_trained_on()
     if trained_on:
         log.warning("%s was trained on (train.splits): its score is not a valid result", split)
         metrics = {"trained_on": True, "of_training_data": metrics}

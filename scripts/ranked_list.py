@@ -28,7 +28,7 @@ def main(args):
     table, about = read_queried(index, COLUMNS)
     store = open_store(args.thumbnails or Path("data/thumbnails", f"{args.split}.npy"), len(table))
     chosen = choose(table, read_distances(distances), distances, args.queries, args.worst, args.boxes)
-    trained_on = about["split"] in read_params(args.params).train.splits
+    trained_on = about["split"] in read_params(args.params).rankings_trained_on()
     draw_ranked_list(args.out, about["split"], trained_on, chosen, args.boxes, table, store)
 
 

@@ -12,16 +12,15 @@ from reid.params import read_params
 
 
 def main(args):
-    params = read_params(args.params).thumbnails
+    section = read_params(args.params).thumbnails
     table, about = read_index(args.index)
-    size, how = (params.height, params.width), (params.interpolation, params.fit)
     shared.obtain(
         args.out,
         "thumbnails",
-        lambda: content_facts(table, about["sha256"], *size, *how),
-        lambda: build_store(args.zip, table, args.out, *size, how[0], args.threads, fit=how[1]),
+        lambda: content_facts(table, about["sha256"], section),
+        lambda: build_store(args.zip, table, args.out, section, args.threads),
         lambda path: open_store(path, len(table)),
-        layout(len(table), *size)[1],
+        layout(len(table), section.height, section.width)[1],
     )
 
 

@@ -11,7 +11,7 @@ from reid.core import cli
 from reid.core.errors import ReidError
 from reid.core.tables import column
 from reid.data.actions import group_actions
-from reid.params.reading import read_params
+from reid.params.reading import check_name, read_params
 from reid.params.registries import POSTPROCESSING
 from reid.params.schema import parts
 from reid.params.section_writer import write_section
@@ -32,6 +32,8 @@ def main(args):
     paths = {path.parent.name: path for path in args.embeddings}
     if len(paths) < len(args.embeddings):
         raise ReidError("--embeddings: the folder of each file must bear the name of its model, each another one")
+    for name, path in paths.items():
+        check_name(name, f"--embeddings: folder of {path}")
     names = [*params.models, *params.external_models]
     if args.write and not set(paths) <= set(names):
         raise ReidError(f"--write: {args.params} has the models {', '.join(names)}, not {', '.join(paths)}")

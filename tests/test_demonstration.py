@@ -32,6 +32,7 @@ def test_training_doubles_chance_and_beats_the_untrained_network(tmp_path):
     (name, model), *_ = params.models.items()
     size = model.input.model_copy(update={"height": HEIGHT, "width": WIDTH})
     model = model.model_copy(update={**ALONE, "input": size})
+    thumbnails = params.thumbnails.model_copy(update={"height": HEIGHT, "width": WIDTH})
     embedding, synthetic = params.embed.model_copy(update=ALONE), params.download.synthetic
     tables, stores = {}, {}
     for split in ("train", *SCORED):
@@ -39,7 +40,7 @@ def test_training_doubles_chance_and_beats_the_untrained_network(tmp_path):
         make_split(zip_path, split, getattr(synthetic.actions, split), synthetic.seed, progress=False)
         tables[split], _ = build_index(zip_path, split)
         path = tmp_path / f"{split}.npy"
-        build_store(zip_path, tables[split], path, HEIGHT, WIDTH, params.thumbnails.interpolation, 1, progress=False)
+        build_store(zip_path, tables[split], path, thumbnails, 1, progress=False)
         stores[split] = open_store(path)
 
     def scored_on(split, network):

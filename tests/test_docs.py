@@ -1,6 +1,10 @@
 """The site of the documentation has every page, and pages link to what is there."""
 
+import posixpath
 import re
+import runpy
+import sys
+import types
 
 import pytest
 import yaml
@@ -37,3 +41,84 @@ def test_what_the_page_of_the_api_names_is_there(name):
     folder, _, last = name.rpartition(".")
     file = ROOT / f"{name.replace('.', '/')}.py"
     assert file.exists() or f"\ndef {last}(" in (ROOT / f"{folder.replace('.', '/')}.py").read_text()
+
+
+# ---- the hooks of the site, without MkDocs, which only `make docs` installs
+
+
+class File:
+    """A file of the site: its place there, and its text."""
+
+    def __init__(self, src_uri, content_string):
+        self.src_uri, self.content_string = src_uri, content_string
+
+    @classmethod
+    def generated(cls, config, src_uri, content):
+        return cls(src_uri, content)
+
+
+class Files(list):
+    def documentation_pages(self):
+        return [file for file in self if file.src_uri.endswith(".md")]
+
+    def get_file_from_path(self, path):
+        return next((file for file in self if file.src_uri == path), None)
+
+
+@pytest.fixture
+def site(monkeypatch):
+    """What docs/site.py defines, by name."""
+    for name in ("mkdocs", "mkdocs.structure", "mkdocs.structure.files"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["mkdocs.structure.files"].File, sys.modules["mkdocs.structure.files"].Files = File, Files
+    return runpy.run_path(str(ROOT / "docs/site.py"))
+
+
+def moved(site, page, markdown):
+    return site["on_page_markdown"](markdown, types.SimpleNamespace(file=File(page, markdown)), None, Files())
+
+
+@pytest.mark.parametrize(
+    "page, link, path",
+    [
+        ("index.md", "docs/gpus.md", "docs/gpus.md"),
+        ("index.md", "./recipes/", "recipes"),
+        ("CHANGELOG.md", "CITATION.cff", "CITATION.cff"),
+        ("gpus.md", "cluster.md", "docs/cluster.md"),
+        ("gpus.md", "../params.yaml", "params.yaml"),
+        ("gpus.md", "..", "."),
+    ],
+)
+def test_a_link_points_to_a_place_in_the_project(site, page, link, path):
+    assert site["_repository_path"](page, link) == path
+
+
+@pytest.mark.parametrize(
+    "page, before, after",
+    [
+        ("index.md", "[a](docs/gpus.md)", "[a](gpus.md)"),
+        ("index.md", "[a](docs/gpus.md#memory), [b](CHANGELOG.md)", "[a](gpus.md#memory), [b](CHANGELOG.md)"),
+        ("index.md", "[a](params.yaml)", "[a](files/params.yaml.txt)"),
+        ("index.md", "![a](docs/pictures/a.png)", "![a](pictures/a.png)"),
+        ("index.md", "[![a](docs/pictures/a.png)](docs/gpus.md)", "[![a](pictures/a.png)](gpus.md)"),
+        ("index.md", "[the `docs`](docs) and [recipes](recipes/)", "the `docs` and recipes"),
+        ("gpus.md", "[a](cluster.md)", "[a](cluster.md)"),
+        ("gpus.md", "[a](../README.md#start)", "[a](index.md#start)"),
+        ("gpus.md", "[a](../recipes/photographs.yaml)", "[a](files/recipes/photographs.yaml.txt)"),
+        ("gpus.md", "[recipes](../recipes), [a](pictures/a.png)", "recipes, [a](pictures/a.png)"),
+        ("gpus.md", "[a](https://x.org/docs) [b](#memory) [c](mailto:a@x.org)", None),
+        ("index.md", "a\n```mermaid\n[a](docs)\n```\nb\n", "a\nb\n"),
+    ],
+)
+def test_links_of_a_page_point_to_the_places_of_the_site(site, page, before, after):
+    assert moved(site, page, before) == (before if after is None else after)
+
+
+def test_what_any_page_links_to_is_in_the_site(site):
+    files = Files(File(path.name, path.read_text(encoding="utf-8")) for path in ROOT.glob("docs/*.md"))
+    there = {file.src_uri for file in site["on_files"](files, None)}
+    assert there > {*site["PAGES"].values(), "files/recipes/photographs.yaml.txt"}
+    there |= {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*") if path.is_file()}
+    for file in files.documentation_pages():
+        for link in re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", moved(site, file.src_uri, file.content_string)):
+            assert posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), link)) in there, file.src_uri

@@ -16,7 +16,7 @@ from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
 from reid.core.files import parse_json, replacing
 from reid.core.splits import LABELLED
-from reid.core.tables import numbers, read_parquet
+from reid.core.tables import about, numbers, read_parquet
 from reid.data.completeness import missing
 from reid.raw.archive import read_member
 from reid.raw.directory import SMALLEST_PNG, Member, list_members
@@ -51,6 +51,9 @@ SCHEMA = pa.schema(
 _CORE = ("role", "bbox_idx", "action_idx")  # what every row has; of the others a split has all values or none
 _MOST_LABELS = 2  # bbox_info.json of a zip: under either name
 _LEVELS = ("championship", "season", "game", "action")
+_LABELS = ("person_uid", "frame_idx", "clazz", "id", "UAI", *_LEVELS)  # a split has all of them or none
+COMPARED = ("role", "bbox_idx", "action_idx", "person_uid", "member")  # what rows must agree in
+_ABOUT = {"split": str, "sha256": str}
 
 
 def locate(name: str, split: str) -> tuple[str, list[str], str]:
@@ -78,6 +81,28 @@ def locate(name: str, split: str) -> tuple[str, list[str], str]:
         below = "directly in its role's folder" if depth == 0 else "in <championship>/<season>/<game>/<action>"
         raise ValueError(f"lies {len(folders)} folders deep, not {below}")
     return role, folders, file
+
+
+def read_path(path: str, split: str) -> tuple[str, list[str], Thumbnail]:
+    """Say of which thumbnail a member is.
+
+    Args:
+        path: as for :func:`locate`.
+        split: which split the zip is of.
+
+    Returns:
+        (role, levels, Thumbnail): role and folders as :func:`locate` gives them; what the name says
+
+    Raises:
+        ValueError: it is not in a folder of this split, or its name is none that this split has.
+    """
+    role, levels, file = locate(path, split)
+    thumbnail = parse_name(file)
+    if split in LABELLED and thumbnail.person_uid is None:
+        raise ValueError("has no labels in its name, but only the challenge has none")
+    if split not in LABELLED and thumbnail.person_uid is not None:
+        raise ValueError("has labels in its name, but those of the challenge are hidden")
+    return role, levels, thumbnail
 
 
 def build_index(zip_path: Path | str, split: str, published: bool = False) -> tuple[Any, Counter[str]]:
@@ -111,7 +136,7 @@ def build_index(zip_path: Path | str, split: str, published: bool = False) -> tu
     table = pa.table([pa.array([row[i] for row in rows], f.type) for i, f in enumerate(SCHEMA)], schema=SCHEMA)
     rows.clear()  # the tables' values as Python objects, which take ten times its memory
     if len(table):
-        problems += _inconsistencies(table, split)
+        problems += inconsistencies(table, split)
         problems += _check_labels(zip_path, table, split, [members[i] for i in found.labels])
     if problems:
         raise ReidError(
@@ -129,18 +154,12 @@ def _read_names(members: list[Member], split: str) -> tuple[list[tuple], list[st
     Returns:
         (list of tuples, list of str): rows of :data:`SCHEMA`; problems.
     """
-    labelled = split in LABELLED
     rows: list[tuple] = []
     problems: list[str] = []
     for member in members:
         name, offset, packed, size, method, crc, _, _ = member
         try:
-            role, levels, file = locate(name, split)
-            thumbnail = parse_name(file)
-            if labelled and thumbnail.person_uid is None:
-                raise ValueError("has no labels in its name, but only the challenge has none")
-            if not labelled and thumbnail.person_uid is not None:
-                raise ValueError("has labels in its name, but those of the challenge are hidden")
+            role, levels, thumbnail = read_path(name, split)
             if size < SMALLEST_PNG:
                 raise ValueError(f"has {size} bytes, which is no image")
             if reason := member.problem():
@@ -154,10 +173,14 @@ def _read_names(members: list[Member], split: str) -> tuple[list[tuple], list[st
     return rows, problems
 
 
-def _inconsistencies(table: Any, split: str) -> list[str]:
-    """Problems between rows: double bbox_idx, persons in two actions, empty roles, queries without a match."""
-    names = ("role", "bbox_idx", "action_idx", "person_uid", "member")
-    columns = [table[name].to_pylist() for name in names]
+def inconsistencies(table: Any, split: str) -> list[str]:
+    """Problems between rows: double bbox_idx, persons in two actions, empty roles, queries without a match.
+
+    Args:
+        table: the index (columns :data:`COMPARED`), in any order.
+        split: which split it is of.
+    """
+    columns = [table[name].to_pylist() for name in COMPARED]
     problems: list[str] = []
     seen: dict[tuple[str, int], str] = {}
     action_of: dict[int, int] = {}
@@ -291,9 +314,9 @@ def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[st
 
 def write_index(path: Path | str, table: Any, split: str, zip_sha256: str) -> None:
     """Write an index, with the split and the SHA-256 of its zip in the file's metadata."""
-    about = json.dumps({"split": split, "sha256": zip_sha256})
+    what = json.dumps({"split": split, "sha256": zip_sha256})
     with replacing(path) as partial:
-        pq.write_table(table.replace_schema_metadata({"reid": about}), partial, compression="zstd")
+        pq.write_table(table.replace_schema_metadata({"reid": what}), partial, compression="zstd")
 
 
 def read_index(path: Path | str, columns: Sequence[str] | None = None) -> tuple[Any, dict[str, str]]:
@@ -301,32 +324,30 @@ def read_index(path: Path | str, columns: Sequence[str] | None = None) -> tuple[
 
     Args:
         path: a file written by :func:`write_index`.
-        columns: names of the columns wanted; all by default.
+        columns: names of the columns wanted; those of :data:`SCHEMA` by default.
 
     Returns:
         (pyarrow.Table, dict): the columns; ``{"split": ..., "sha256": ...}``.
 
     Raises:
-        ReidError: the file is missing or is no index.
+        ReidError: the file is missing, is no index, or lacks one of these columns.
     """
     try:
-        table = read_parquet(path, columns, "scripts/index.py")
-        about = json.loads(table.schema.metadata[b"reid"])
-        if not isinstance(about, dict) or not all(isinstance(about.get(key), str) for key in ("split", "sha256")):
-            raise ValueError(f"it does not say of which split and zip it is, but {_brief(about)}")
+        table = read_parquet(path, SCHEMA.names if columns is None else columns, "scripts/index.py")
+        what = about(table, _ABOUT)
         _check_columns(table)
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise ReidError(
             f"{path}: is not an index of this pipeline ({error}); make it with scripts/index.py"
         ) from error
-    return table, about
+    return table, what
 
 
 def _check_columns(table: Any) -> None:
     """Check that columns hold what an index holds.
 
     Raises:
-        ValueError: no row, another type, a value that is missing or negative.
+        ValueError: no row, another type, a value that is missing, negative or no size.
     """
     if not table.num_rows:
         raise ValueError("it has no rows")
@@ -338,5 +359,13 @@ def _check_columns(table: Any) -> None:
             raise ValueError(f"its column {field.name} is {values.type}, not {field.type}")
         if values.null_count not in ((0,) if field.name in _CORE else (0, len(values))):
             raise ValueError(f"its column {field.name} lacks {values.null_count:,} of its {len(values):,} values")
-        if not values.null_count and not pa.types.is_string(field.type) and numbers(values.combine_chunks()).min() < 0:
-            raise ValueError(f"its column {field.name} has a negative number")
+        if not values.null_count and not pa.types.is_string(field.type):
+            smallest = numbers(values.combine_chunks()).min()
+            if smallest < 0:
+                raise ValueError(f"its column {field.name} has a negative number")
+            if smallest < 1 and field.name in ("height", "width"):
+                raise ValueError(f"its column {field.name} has a 0")
+    hidden = {name: table[name].null_count > 0 for name in _LABELS if name in table.column_names}
+    if len(set(hidden.values())) > 1:
+        empty, full = (next(name for name in hidden if hidden[name] is state) for state in (True, False))
+        raise ValueError(f"its column {empty} has no value, but {full} has; a split has all labels or none")

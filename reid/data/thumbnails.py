@@ -15,7 +15,7 @@ import numpy as np
 import pyspng
 from PIL import Image
 
-from reid.core import shared
+from reid.core import file_type, shared
 from reid.core.arrays import CheckedArray
 from reid.core.checksums import Sums, digest
 from reid.core.errors import ReidError, summarise
@@ -23,6 +23,7 @@ from reid.core.files import regular, replacing
 from reid.core.imagenet import MEAN_COLOUR
 from reid.core.parallel import ordered_map
 from reid.core.progress import bar
+from reid.core.sides import LONGEST_SIDE, SHORTEST_SIDE
 from reid.raw.archive import image_size, read_member
 from reid.raw.members import shown
 from reid.raw.png import essential
@@ -88,9 +89,7 @@ def decode(
     return np.asarray(fitted(Image.fromarray(pixels), height, width, INTERPOLATION[interpolation], fit))
 
 
-def content_facts(
-    table: Any, zip_sha256: str, height: int, width: int, interpolation: str, fit: str
-) -> dict[str, Any]:
+def content_facts(table: Any, zip_sha256: str, section: Any) -> dict[str, Any]:
     """All that decides the bytes of a store, for :func:`reid.core.shared.key`: arguments of :func:`build_store`.
 
     ``zip_sha256`` is that of the zip, as its index names it.
@@ -101,7 +100,7 @@ def content_facts(
     return {
         "zip": zip_sha256,
         "rows": rows.hexdigest(),
-        "size": [height, width, interpolation, fit],
+        "size": [section.height, section.width, section.interpolation, section.fit],
         "code": shared.code("data/thumbnails.py", "core/imagenet.py", "raw/archive.py", "raw/png.py"),
         "versions": shared.versions("numpy", "pillow", "pyspng"),
     }
@@ -127,10 +126,7 @@ class _Task(NamedTuple):
     store_path: Path
     rows: list[tuple]  # member, offset, packed, size, method, crc, height, width
     position: int  # in the store, bytes
-    height: int
-    width: int
-    interpolation: str
-    fit: str
+    section: Any  # as for build_store
 
 
 def _decode_rows(task: _Task) -> tuple[int, list[str], str]:
@@ -138,15 +134,15 @@ def _decode_rows(task: _Task) -> tuple[int, list[str], str]:
 
     Writes by position and not through a memory map, so that the process does not grow with the file.
     """
-    problems = []
+    problems, made = [], task.section
     source = os.open(task.zip_path, os.O_RDONLY)
     target = os.open(task.store_path, os.O_WRONLY)
     try:
-        block = np.zeros((len(task.rows), task.height, task.width, 3), np.uint8)
+        block = np.zeros((len(task.rows), made.height, made.width, 3), np.uint8)
         for i, (member, offset, packed, size, method, crc, height, width) in enumerate(task.rows):
             try:
                 content = read_member(source, offset, packed, size, method, crc, most_bytes(height, width))
-                block[i] = decode(content, task.height, task.width, (height, width), task.interpolation, task.fit)
+                block[i] = decode(content, made.height, made.width, (height, width), made.interpolation, made.fit)
             except ValueError as error:
                 problems.append(f"{task.zip_path}: {shown(member)}: {error}")
         data, sums = block.data.cast("B"), digest(block.data)
@@ -163,15 +159,7 @@ def _decode_rows(task: _Task) -> tuple[int, list[str], str]:
 
 
 def build_store(
-    zip_path: Path | str,
-    table: Any,
-    path: Path | str,
-    height: int,
-    width: int,
-    interpolation: str,
-    workers: int,
-    progress: bool = True,
-    fit: str = "stretch",
+    zip_path: Path | str, table: Any, path: Path | str, section: Any, workers: int, progress: bool = True
 ) -> None:
     """Decode and resize all images of a split.
 
@@ -179,15 +167,13 @@ def build_store(
         zip_path: the zip that the index describes.
         table: the index (pyarrow.Table).
         path: the ``.npy`` file to make.
-        height, width: of every thumbnail, pixels.
-        interpolation: a key of :data:`INTERPOLATION`.
+        section: height, width, interpolation and fit of every thumbnail (reid.params.data.Thumbnails).
         workers: number of processes; memory does not depend on the number of images.
         progress: whether to show a progress bar.
-        fit: as for :func:`decode`.
 
     Raises:
-        ReidError: the zip is missing; images that do not decode, whose CRC is wrong or whose size is not the one in
-            their name, all in one message with zip and member.
+        ReidError: the zip is missing or no zip; images that do not decode, whose CRC is wrong or whose size is not the
+            one in their name, all in one message with zip and member.
     """
     names = ["member", "offset", "packed", "size", "method", "crc", "height", "width"]
     count = table.num_rows
@@ -196,9 +182,9 @@ def build_store(
         raise ReidError(f"{zip_path}: must not be read by this user; change its rights")
     if any(table[name].null_count for name in names):
         raise ReidError("the index does not say where in the zip its images are; make it with scripts/index.py")
-    head, sums = layout(count, height, width)
+    head, sums = layout(count, section.height, section.width)
     sums.digests.append(digest(head))
-    row = height * width * 3
+    row = section.height * section.width * 3
     with replacing(path, lambda: sums) as partial:
         with open(partial, "wb") as file:
             file.write(head)
@@ -209,7 +195,7 @@ def build_store(
                 part = table.slice(start, _CHUNK).select(names).to_pydict()
                 rows = list(zip(*(part[name] for name in names), strict=True))
                 position = sums.head + start * row
-                yield _Task(zip_path, partial, rows, position, height, width, interpolation, fit)
+                yield _Task(zip_path, partial, rows, position, section)
 
         with bar(count, os.path.basename(path), "image", progress) as done:
             for number, failed, of_block in ordered_map(_decode_rows, tasks(), workers):
@@ -217,6 +203,9 @@ def build_store(
                 sums.digests.append(of_block)
                 done.update(number)
         if problems:
+            what = file_type.describe(zip_path)
+            if not what.startswith(("a zip", "an empty zip")):
+                raise ReidError(f"{zip_path}: is {what}, not the zip that was indexed; fetch or pack it again")
             raise ReidError(summarise(problems, "images that cannot be used") + "\nFetch or pack the zip again.")
 
 
@@ -231,7 +220,8 @@ def open_store(path: Path | str, rows: int | None = None) -> CheckedArray:
         uint8, N x H x W x 3, mapped, read-only; rows are checked against their digests when they are first read
 
     Raises:
-        ReidError: the file is missing, is no store, or has another number of rows.
+        ReidError: the file is missing, is no store, has another number of rows or none, or sides that
+            reid.params.data.Thumbnails does not allow.
     """
     try:
         store = CheckedArray(regular(path, "scripts/thumbnails.py"))
@@ -239,6 +229,12 @@ def open_store(path: Path | str, rows: int | None = None) -> CheckedArray:
         raise ReidError(f"{path}: is not a thumbnail store ({error}); make it with scripts/thumbnails.py") from error
     if store.dtype != np.uint8 or store.ndim != 4 or store.shape[3] != 3:
         raise ReidError(f"{path}: is not a thumbnail store (uint8 N x H x W x 3), but {store.dtype} {store.shape}")
+    count, *sides, _ = store.shape
+    if not count or not all(SHORTEST_SIDE <= side <= LONGEST_SIDE for side in sides):
+        raise ReidError(
+            f"{path}: holds {count:,} thumbnails of {sides[0]}x{sides[1]} (height x width), and wanted are some whose "
+            f"sides have {SHORTEST_SIDE} to {LONGEST_SIDE:,} pixels; make it with scripts/thumbnails.py"
+        )
     if rows is not None and len(store) != rows:
         raise ReidError(f"{path}: has {len(store)} rows and its index {rows}; make both again from the same zip")
     return store

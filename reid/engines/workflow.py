@@ -138,10 +138,7 @@ def code(script: str, *packages: str, extended: bool = False) -> Any:
 
 def used(params: Params, split: str) -> list[str]:
     """The splits that a ranking of ``split`` is made of: its own, and those trained on."""
-    trained_on = {name for model in params.models for name in params.trained_on(model)}
-    if not params.models:  # others may have trained on what they tell us
-        trained_on.update(params.train.splits)
-    return [name for name in SPLITS if name == split or name in trained_on]
+    return [name for name in SPLITS if name == split or name in params.rankings_trained_on()]
 
 
 def fused_here(params: Params) -> list[str]:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from reid.core.sides import LONGEST_SIDE, SHORTEST_SIDE
+
 MOST_EPOCHS = 10_000
 MOST_THREADS = 1024
 LONGEST_PATH = 4096  # bytes that Linux takes
@@ -30,8 +32,8 @@ class Section(BaseModel):
 class Size(Section):
     """Height and width."""
 
-    height: int = Field(ge=8, le=2048, description="pixels")
-    width: int = Field(ge=8, le=2048, description="pixels")
+    height: int = Field(ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="pixels")
+    width: int = Field(ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="pixels")
 
 
 def expanded(path: str) -> Path:

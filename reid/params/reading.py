@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from reid.core.errors import ReidError, summarise
 from reid.core.files import regular
+from reid.params.base import Name
 from reid.params.consistency import contradictions
 from reid.params.error_location import find, kinds, nearest
 from reid.params.model import Model
@@ -62,6 +63,22 @@ def _line(item: Any, whole: type[Params]) -> str:
     if of_key and item["type"] in ("string_pattern_mismatch", "string_too_long"):
         return f"{where}: {_name_problem(item['input'])}"
     return f"{where}: {item['msg']}, not {repr_of(item['input'])}"
+
+
+def check_name(name: str, where: str) -> None:
+    """Check that a model may have a name that does not come from a parameter file.
+
+    Args:
+        name: of the model.
+        where: it comes from, for the message.
+
+    Raises:
+        ReidError: it may not.
+    """
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise ReidError(f"{where}: {_name_problem(name)}") from error
 
 
 def _name_problem(name: str) -> str:

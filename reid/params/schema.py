@@ -58,6 +58,14 @@ class Params(Section):
         as_it_comes = self.models[model].epochs == 0 and self.models[model].network.weights is not None
         return [] if as_it_comes else list(self.train.splits)
 
+    def rankings_trained_on(self) -> list[str]:
+        """Splits that a fused model sees, whose rankings are no valid result.
+
+        One that is made elsewhere may have seen whatever ``train.splits`` names.
+        """
+        seen = any(name in self.external_models or self.trained_on(name) for name in self.fused())
+        return list(self.train.splits) if seen else []
+
     def validated(self, model: str) -> bool:
         """Whether ``model`` is evaluated on valid while it trains: never when valid is trained on."""
         splits = self.trained_on(model)

@@ -93,6 +93,8 @@ def _read_json(path: Path) -> pa.Table:
         rows = []
         for role in ("query", "gallery"):
             for idx, record in sorted(info[role].items()):
+                if record.get("action_idx") is None:
+                    raise ValueError(f"{role} {idx}: action_idx is missing")
                 rows.append((role, idx, record["action_idx"], record.get("person_uid")))
         if len({person is None for *_, person in rows}) > 1:
             raise ValueError("some boxes have a person_uid and some have none")
@@ -100,8 +102,7 @@ def _read_json(path: Path) -> pa.Table:
     except OSError as error:
         raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-        raise ReidError(f"{path}: is not a bbox_info.json of valid, test or challenge ({reason})") from error
+        raise ReidError(f"{path}: is not a bbox_info.json of valid, test or challenge ({error})") from error
 
 
 def _split_of(path: Path) -> str:

@@ -11,6 +11,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import pyarrow as pa
+from tqdm import tqdm
+
 from reid.core.checksums import read_verified
 from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
@@ -18,6 +21,7 @@ from reid.core.files import regular
 from reid.core.progress import bar
 from reid.core.splits import LABELLED, SPLITS
 from reid.data.images import open_jpeg
+from reid.data.index import COMPARED, inconsistencies, read_path
 from reid.raw.archive import image_size, pack
 from reid.raw.filenames import Thumbnail, format_name, parse_name
 from reid.raw.images import list_images
@@ -26,6 +30,7 @@ from reid.raw.png import essential
 from reid.raw.sizes import MOST_UNPACKED, check_image_size
 
 _EVERY = 5  # of so many identities one goes to valid, where folders do not say
+_LONGEST_SIDE = 99_999  # pixels: names have five digits for it
 _CLASS, _NO_JERSEY = "Player_team_unknown_1", "None"
 WANTED = (
     "wanted is FOLDER/IDENTITY/IMAGE.jpg (or .png), or FOLDER/train/IDENTITY/..., FOLDER/valid/..., FOLDER/test/... "
@@ -77,8 +82,8 @@ def own_dataset(
         dict: split to its numbers of images, identities and actions
 
     Raises:
-        ReidError: the folder is laid out in another way, images cannot be used (all are named), or a split that is
-            scored has no identity with two images.
+        ReidError: the folder is laid out in another way, images cannot be used (all are named), a split that is
+            scored has no identity with two images, or the index would refuse a zip.
     """
     splits = _splits(Path(folder), per_action)
     problems: list[str] = []
@@ -91,18 +96,30 @@ def own_dataset(
                 yield entry.member(size), content
                 done.update()
 
-        for split in splits.values():  # all are looked at before anything is written
-            for entry in split.entries:
-                try:
-                    entry.member(as_png(Path(folder) / entry.name)[1])
-                except ValueError as error:
-                    problems.append(f"{Path(folder) / entry.name}: {error}")
-                done.update()
+        for name, split in splits.items():  # all are looked at before anything is written
+            problems += _problems(Path(folder), name, split, done)
         if problems:
             raise ReidError(summarise(problems, "images that cannot be used", len(problems)))
         for name, split in splits.items():
             pack(Path(out) / f"{name}.zip", members(split))
     return {name: (len(split.entries), split.identities, split.actions) for name, split in splits.items()}
+
+
+def _problems(folder: Path, name: str, split: Split, done: tqdm) -> list[str]:
+    """Why images of a split cannot be used, or the index would refuse its zip."""
+    rows, problems = [], []
+    for entry in split.entries:
+        path = folder / entry.name
+        try:
+            role, _, box = read_path(entry.member(as_png(path)[1]), name)
+            rows.append((role, box.bbox_idx, box.action_idx, box.person_uid, str(path)))
+        except ValueError as error:
+            problems.append(f"{path}: {error}")
+        done.update()
+    if not problems:
+        columns = zip(COMPARED, zip(*rows, strict=True), strict=True)
+        problems = inconsistencies(pa.table({column: pa.array(values) for column, values in columns}), name)
+    return problems
 
 
 def _splits(folder: Path, per_action: int) -> dict[str, Split]:
@@ -201,9 +218,12 @@ def plan(identities: Identities, split: str, per_action: int) -> list[Planned]:
 
 
 def _member(image: Planned, split: str, size: tuple[int, int]) -> str:
+    height, width = size
+    if max(size) > _LONGEST_SIDE:
+        raise ValueError(f"it is {height}x{width} (height x width), and a side has {_LONGEST_SIDE:,} pixels at most")
     uai = f"{image.action_idx:03}r{image.frame_idx:03}_{image.person_uid:012}"
     numbers = image.bbox_idx, image.action_idx, image.person_uid, image.frame_idx
-    name = format_name(Thumbnail(*numbers, _CLASS, _NO_JERSEY, uai, *size))
+    name = format_name(Thumbnail(*numbers, _CLASS, _NO_JERSEY, uai, height, width))
     role = "" if split == "train" else f"{image.role}/"
     return f"{split}/{role}own/own/own/{image.action_idx}/{name}"
 

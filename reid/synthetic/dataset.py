@@ -51,6 +51,17 @@ class _Counts:
     boxes: Counter[str] = dataclasses.field(default_factory=Counter)  # by role
 
 
+class _Action(NamedTuple):
+    """One action, before its boxes have roles and names."""
+
+    idx: int
+    path: str  # championship/season/game/action
+    cast: Sequence[Person]
+    frames: Sequence[Frame]
+    boxes: Sequence[Box]
+    swapped: bool  # the teams have changed ends
+
+
 class Record(NamedTuple):
     """One thumbnail to be drawn. ``thumbnail`` has its labels even if the split hides them."""
 
@@ -164,19 +175,18 @@ def plan_split(split: str, actions: int, seed: int) -> list[Record]:
     calendar = _rng(seed, number, _CALENDAR)
     records: list[Record] = []
     counts = _Counts(person=number * 1_000_000)  # persons differ between splits
-    action, game = 0, 0
-    while action < actions:
+    made, game = 0, 0
+    while made < actions:
         rng = _rng(seed, number, _GAME, game)
         cast, grass, path = make_cast(rng), make_grass(rng), _fixture(rng, number, game)
-        for place in range(min(int(calendar.integers(3, 6)), actions - action)):
+        for place in range(min(int(calendar.integers(3, 6)), actions - made)):
             rng = _rng(seed, number, _ACTION, game, place)
             frames, boxes = make_action(rng, cast, grass)
             while not _matched(boxes):  # an action without a query is no action
                 frames, boxes = make_action(rng, cast, grass)
-            swapped = place >= 2  # the teams change ends at half-time
-            draw = (seed, number, _IMAGE, action)
-            records += _records(rng, split, action, f"{path}/{place}", cast, frames, boxes, swapped, counts, draw)
-            action += 1
+            action = _Action(made, f"{path}/{place}", cast, frames, boxes, swapped=place >= 2)  # at half-time
+            records += _records(rng, split, action, counts, (seed, number, _IMAGE, made))
+            made += 1
         game += 1
     return sorted(records, key=lambda record: record.role == "gallery")
 
@@ -192,18 +202,10 @@ def _matched(boxes: Sequence[Box]) -> set[int]:
 
 
 def _records(
-    rng: np.random.Generator,
-    split: str,
-    action: int,
-    path: str,
-    cast: Sequence[Person],
-    frames: Sequence[Frame],
-    boxes: Sequence[Box],
-    swapped: bool,
-    counts: _Counts,
-    draw: tuple[int, ...],
+    rng: np.random.Generator, split: str, action: _Action, counts: _Counts, draw: tuple[int, ...]
 ) -> list[Record]:
     """Give the boxes of one action their roles, ids and names."""
+    idx, path, cast, frames, boxes, swapped = action
     matched = _matched(boxes)
     shuffled = rng.permutation(sorted({box.person for box in boxes})).tolist()
     uid = {person: counts.person + i for i, person in enumerate(shuffled)}
@@ -226,7 +228,7 @@ def _records(
         )
         places[box.frame] += 1
         thumbnail = Thumbnail(
-            bbox_idx, action, uid[box.person], counts.frame + box.frame, clazz, ids[box.person], code, *box.size
+            bbox_idx, idx, uid[box.person], counts.frame + box.frame, clazz, ids[box.person], code, *box.size
         )
         view = frames[box.frame].view
         records.append(

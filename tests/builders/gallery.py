@@ -35,7 +35,9 @@ def make_index(sizes, labels=True, seed=0):
             for uid in uids.tolist():
                 championship, game = GAMES[action % len(GAMES)]
                 hidden = dict(person_uid=uid, clazz=CLASSES[uid % 5], id=("7", "None", "A")[uid % 3])
-                hidden |= dict(championship=championship, game=game)
+                season = f"{game[:4]}-{int(game[:4]) + 1}"
+                hidden |= dict(championship=championship, season=season, game=game, action=str(action))
+                hidden |= dict(frame_idx=len(rows[role]), UAI=f"{action:03}r000_{uid:012}")
                 size = dict(height=int(rng.integers(40, 600)), width=int(rng.integers(20, 200)))
                 box = dict(role=role, bbox_idx=len(rows[role]), action_idx=action, **size)
                 rows[role].append(box | (hidden if labels else {}))

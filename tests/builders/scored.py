@@ -41,6 +41,9 @@ def make_index(seed=0, actions=12, split="valid"):
                         "championship": LEAGUES[action % 2],
                         "season": "2015-2016",
                         "game": f"game {action // 3}",
+                        "action": str(action),
+                        "frame_idx": action,
+                        "UAI": f"{action:03}r000_{uid:012}",
                     }
                 )
     return [{**row, "bbox_idx": i} for role in rows.values() for i, row in enumerate(role)]

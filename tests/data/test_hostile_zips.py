@@ -16,6 +16,7 @@ from reid.core.errors import ReidError
 from reid.core.splits import SPLITS
 from reid.data.index import build_index
 from reid.data.thumbnails import build_store, open_store
+from reid.params.data import Thumbnails
 from reid.sources.checks import check_zip
 
 PIECES = ("../", "./", ".x/", "\\", "//", "valid/", "a\0b", "\n", " ", ".", "é", "e\u0301", "__MACOSX/", "\x1b[2J")
@@ -107,7 +108,7 @@ def test_bent_zip_is_used_whole_or_refused(tmp_path, split, rng):
     try:
         count = check_zip(path, split, progress=False)["images"]
         table, _ = build_index(path, split)
-        build_store(path, table, out, 16, 8, "bilinear", 1, progress=False)
+        build_store(path, table, out, Thumbnails(height=16, width=8), 1, progress=False)
         assert count == len(table) == len(open_store(out))
     except ReidError as error:
         message = str(error)
@@ -122,5 +123,5 @@ def test_split_that_is_not_bent_is_used(tmp_path, split):
     path = tmp_path / "a.zip"
     path.write_bytes(zip_bytes([Part(name, content) for name, content in TinySplit(split).members().items()]))
     table, _ = build_index(path, split)
-    build_store(path, table, tmp_path / "a.npy", 16, 8, "bilinear", 1, progress=False)
+    build_store(path, table, tmp_path / "a.npy", Thumbnails(height=16, width=8), 1, progress=False)
     assert check_zip(path, split)["images"] == len(open_store(tmp_path / "a.npy")) == 10

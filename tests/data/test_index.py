@@ -191,6 +191,15 @@ def test_some_columns_can_be_read(tmp_path, make_zip):
     assert sorted(read.column_names) == ["role", "width"] and about["split"] == "valid"
 
 
+@pytest.mark.parametrize("name", SCHEMA.names)
+def test_index_without_one_of_its_columns_is_refused_where_all_are_wanted(tmp_path, make_zip, name):
+    table, _ = build_index(make_zip(TinySplit("train").members()), "train")
+    write_index(tmp_path / "a.parquet", table.drop_columns(name), "train", "0" * 64)
+    with pytest.raises(ReidError, match=f"a.parquet: is not an index .*{name}.*; make it with scripts/index.py$"):
+        read_index(tmp_path / "a.parquet")
+    assert read_index(tmp_path / "a.parquet", [n for n in SCHEMA.names if n != name])[0].num_columns == 19
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "text", "another table", "no such column"])
 def test_what_is_no_index_is_refused(tmp_path, kind):
     path, columns = tmp_path / "a.parquet", None
@@ -224,6 +233,7 @@ def without_values(values, type):
         ],
         *[(name, lambda v, _: pa.array(list(map(str, v))), "is string, not") for name in ("action_idx", "offset")],
         *[(name, lambda v, t: pa.array([-1, *v[1:]], t), "has a negative number") for name in ("bbox_idx", "packed")],
+        *[(name, lambda v, t: pa.array([0, *v[1:]], t), r"has a 0\)") for name in ("height", "width")],
         ("role", lambda v, _: pa.array([1] * len(v)), "is int64, not string"),
         ("action_idx", lambda v, t: pa.nulls(len(v), t), "lacks 10 of its 10 values"),
         ("height", lambda v, _: pa.array(v, pa.int64()), "is int64, not int32"),
@@ -248,6 +258,20 @@ def test_index_with_some_hidden_labels_is_refused(tmp_path, make_zip, name):
     write_index(tmp_path / "a.parquet", table.set_column(at, name, column), "valid", "0" * 64)
     with pytest.raises(ReidError, match=f"its column {name} lacks 1 of its 10 values"):
         read_index(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_index_with_one_label_hidden_is_refused(tmp_path, make_zip, name):
+    """What trains on games or scores by classes takes it that who has one has the other."""
+    table, _ = build_index(make_zip(TinySplit("valid").members()), "valid")
+    field = table.schema.field(name)
+    table = table.set_column(table.schema.get_field_index(name), field, pa.nulls(len(table), field.type))
+    write_index(tmp_path / "a.parquet", table, "valid", "0" * 64)
+    other = next(one for one in HIDDEN if one != name)
+    for columns in (None, [name, other]):
+        with pytest.raises(ReidError, match=f"its column {name} has no value, but {other} has; a split has all"):
+            read_index(tmp_path / "a.parquet", columns)
+    assert read_index(tmp_path / "a.parquet", [name])[0][name].null_count == 10
 
 
 def test_index_without_rows_is_refused(tmp_path, make_zip):

@@ -26,6 +26,7 @@ from reid.core import parallel
 from reid.core.errors import ReidError
 from reid.data.index import build_index, read_index, write_index
 from reid.data.thumbnails import INTERPOLATION, build_store, decode, open_store
+from reid.params.data import Thumbnails
 
 FOLDER = "england_epl/2015-2016/2015-08-08 - 19-30 Bournemouth 0 - 1 Aston Villa/0"
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}  # Pillow's own numbers
@@ -78,7 +79,8 @@ def two_cores(monkeypatch):
 
 
 def build(path, table, out, height=16, width=8, interpolation="bilinear", workers=1, **fit):
-    build_store(path, table, out, height, width, interpolation, workers, progress=False, **fit)
+    section = Thumbnails(height=height, width=width, interpolation=interpolation, **fit)
+    build_store(path, table, out, section, workers, progress=False)
     return open_store(out, len(table))
 
 
@@ -166,7 +168,7 @@ def test_building_maps_no_file(tmp_path, noise, monkeypatch):
         patched.setattr(np, "memmap", mapped)
         patched.setattr(np.lib.format, "open_memmap", mapped)
         patched.setattr(mmap, "mmap", mapped)
-        build_store(*noise, tmp_path / "a.npy", 16, 8, "bilinear", 1, progress=False)
+        build_store(*noise, tmp_path / "a.npy", Thumbnails(height=16, width=8), 1, progress=False)
     np.testing.assert_array_equal(open_store(tmp_path / "a.npy"), plain_loop(*noise, 16, 8))
 
 
@@ -205,7 +207,7 @@ def test_failure_keeps_the_old_store(tmp_path, noise, make_zip):
     build(path, table, out)
     old = out.read_bytes()
     os.truncate(other := make_zip({"x": b""}, "other.zip"), 0)
-    assert "no member at this offset" in fails(other, table, out)
+    assert f"{other}: is empty, not the zip that was indexed" in fails(other, table, out)
     assert out.read_bytes() == old and sorted(os.listdir(tmp_path / "out")) == [".a.npy.sums", "a.npy"]
 
 
@@ -437,8 +439,24 @@ def test_open_store_refuses_another_kind_of_array(tmp_path, array):
         open_store(tmp_path / "a.npy")
 
 
+@pytest.mark.parametrize("shape", [(2, 0, 16, 3), (2, 16, 0, 3), (2, 7, 16, 3), (2, 8, 2049, 3), (0, 16, 8, 3)])
+def test_open_store_refuses_what_no_parameters_make(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    count, height, width, _ = shape
+    reason = f"holds {count} thumbnails of {height}x{width} .height x width., and wanted .* 8 to 2,048 pixels"
+    with pytest.raises(ReidError, match=f"a.npy: {reason}; make it with scripts/thumbnails.py$"):
+        open_store(tmp_path / "a.npy", count)
+
+
+@pytest.mark.parametrize("height, width", [(8, 2048), (2048, 8)])
+def test_open_store_takes_the_sizes_of_the_parameters(tmp_path, height, width):
+    size = Thumbnails(height=height, width=width)
+    np.save(tmp_path / "a.npy", np.zeros((1, size.height, size.width, 3), np.uint8))
+    assert open_store(tmp_path / "a.npy").shape == (1, height, width, 3)
+
+
 def test_open_store_refuses_another_number_of_rows(tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros((2, 4, 4, 3), np.uint8))
+    np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.uint8))
     assert len(open_store(tmp_path / "a.npy", 2)) == 2
     for rows in (0, 1, 3):
         with pytest.raises(ReidError, match=f"a.npy: has 2 rows and its index {rows}; make both again"):

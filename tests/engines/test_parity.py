@@ -1,5 +1,6 @@
 """The two engines resolve the same pipeline: rules, commands, inputs, outputs, parameters, code."""
 
+import copy
 import json
 import os
 import re
@@ -206,6 +207,19 @@ def test_a_stage_has_its_rules_parameters(stages, files, params, folder, monkeyp
             values = [record["network"], record["input"]] if rule == "weights" else [record]
         for path in outputs_of(files, name):
             assert files[path][2] == values, name
+
+
+def test_a_ranking_is_made_of_its_split_and_of_those_that_fused_models_saw(params):
+    params = copy.deepcopy(params)
+    params["train"]["splits"] = ["train", "test"]
+    for model in params["models"].values():
+        model["epochs"] = 0
+        model["network"]["weights"] = "w.pth"
+        model.pop("averaging", None)
+        model.pop("precise_bn", None)
+    assert engine.used(check_params(params), "valid") == ["train", "valid", "test"]  # others may have seen these
+    params["distances"]["models"] = dict.fromkeys(params["models"], 1.0)
+    assert engine.used(check_params(params), "valid") == ["valid"]
 
 
 def test_embeddings_of_every_fused_model_go_into_the_distances(files, params):

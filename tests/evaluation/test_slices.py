@@ -146,10 +146,11 @@ def test_a_written_table_reads_back_and_anything_else_is_refused(tmp_path):
 def evaluate(tmp_path, monkeypatch):
     """Run scripts/evaluate.py on a small split and return the folder of what it made."""
 
-    def run(splits=("train",), **changes):
+    def run(splits=("train",), model=(), **changes):
         scored.write_split(tmp_path, **changes)
         content = yaml.safe_load((ROOT / "params.yaml").read_text())
         content["train"]["splits"] = list(splits)
+        content["models"] = {"resnet18": {**content["models"]["resnet18"], **dict(model)}}
         content["evaluate"] = {"ranks": [1, 5, 50], "resamples": 200, "seed": 3}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
         files = {"out": "m.json", "cmc": "cmc.csv", "queries": "q.parquet", "slices": "s.csv", "ap": "p.csv"}
@@ -193,6 +194,13 @@ def test_a_split_that_was_trained_on_keeps_its_scores_apart_and_one_action_has_n
     assert read_queries(folder / "q.parquet", "q")[1] == {"split": "valid", "trained_on": True}
     rows = list(csv.DictReader((folder / "s.csv").read_text().splitlines()))
     assert {(row["low"], row["high"]) for row in rows} == {("", "")}
+
+
+def test_scores_of_networks_that_are_used_as_they_come_are_valid_whatever_is_trained_on(evaluate):
+    as_it_comes = {"network": {"backbone": "osnet_x0_25", "weights": "w.pth"}, "epochs": 0, "averaging": None}
+    folder = evaluate(splits=("train", "valid"), model=as_it_comes, actions=1)
+    assert "mAP" in json.loads((folder / "m.json").read_text())
+    assert read_queries(folder / "q.parquet", "q")[1] == {"split": "valid", "trained_on": False}
 
 
 def test_scoring_imports_neither_torch_nor_pandas_nor_scipy(tmp_path):

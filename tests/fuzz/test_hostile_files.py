@@ -21,6 +21,7 @@ from reid.evaluation.queries import read_queries, write_queries
 from reid.models.checkpoint import load, save
 from reid.models.embedder import Embedder
 from reid.models.pretrained import find_init, read_init, write_init
+from reid.params.data import Thumbnails
 from reid.ranking.distances import read_distances
 from reid.reports.curves import read_curve, read_summary
 from reid.reports.scorecard import read_cmc, read_scores, read_slices
@@ -44,7 +45,7 @@ def good(tmp_path_factory):
     pq.write_table(boxes, folder / "valid.parquet")
     write_zip(folder / "split.zip", TinySplit("valid").members())
     tiny, _ = build_index(folder / "split.zip", "valid")
-    build_store(folder / "split.zip", tiny, folder / "store.npy", 16, 8, "bilinear", 1, progress=False)
+    build_store(folder / "split.zip", tiny, folder / "store.npy", Thumbnails(height=16, width=8), 1, progress=False)
     section = model(NETWORK)
     network = Embedder(section.network, (32, 16))
     save(folder / "checkpoint.safetensors", network, section)

@@ -221,6 +221,9 @@ def test_a_model_that_is_used_as_it_comes_sees_no_split(content):
         content["models"][name]["epochs"] = 0
     params = check_params(content)
     assert (params.trained_on("one"), params.trained_on("two")) == (["train", "test"], [])  # one has no weights
+    for fused, splits in {"one": ["train", "test"], "two": [], "elsewhere": ["train", "test"]}.items():
+        alone = check_params(changed(content, "distances.models", {fused: 1}))
+        assert alone.rankings_trained_on() == splits  # of those made elsewhere nobody knows
     assert not params.validated("two")
 
 

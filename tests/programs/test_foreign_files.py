@@ -20,11 +20,12 @@ import yaml
 
 from builders import ROOT, gallery
 from builders.model import model
-from builders.split import png, write_zip
+from builders.split import TinySplit, png, write_zip
 from reid.core.checksums import sums_path
-from reid.data.index import read_index
+from reid.data.index import build_index, read_index, write_index
 from reid.models.checkpoint import save
 from reid.models.embedder import Embedder
+from reid.models.pretrained import write_init
 
 SIZES = {"valid": [(3, 5), (1, 1), (2, 6)], "test": [(2, 4), (2, 2)]}
 SECONDS = 30
@@ -77,12 +78,23 @@ def make_split(folder, split):
     outs += ["--slices", files["s.csv"], "--ap", files["ap.csv"], "--params", files["params"]]
     assert run("evaluate.py", [*scored, *outs]) == 0
     assert run("rank.py", [*scored, "--out", files["r.json"]]) == 0
+    files |= {name: folder / name for name in ("split.zip", "zip.parquet", "train.parquet", "train.npy", "init")}
+    write_zip(files["split.zip"], TinySplit(split).members())
+    write_index(files["zip.parquet"], build_index(files["split.zip"], split)[0], split, "0" * 64)
+    write_index(files["train.parquet"], of_training(table), "train", "0" * 64)
+    shutil.copy(files["thumbnails"], files["train.npy"])
+    write_init(files["init"], None, {"name": None})
     for name in ("loss", "learning_rate", "valid_mAP"):
         files[name] = folder / f"{name}.tsv"
         files[name].write_text(f"step\t{name}\n" + "".join(f"{i}\t{0.5 / (i + 1)}\n" for i in range(9)))
     files["summary"] = folder / "summary.json"
     files["summary"].write_text(SUMMARY)
     return files
+
+
+def of_training(table):
+    """An index as that of the training split."""
+    return table.set_column(0, "role", pa.array(["train"] * len(table)))
 
 
 SUMMARY = """{"model": "resnet18", "backbone": "resnet18", "parameters": 1, "flops": 2, "thumbnails": 3,
@@ -131,6 +143,14 @@ PROGRAMS = {
     ),
     "embedding_map.py": (["index", "thumbnails", "embeddings"], ["--action", "0", "--out", "OUT/m.png"]),
     "explain.py": (["checkpoint", "index", "thumbnails", "distances"], ["--out", "OUT/e.png"]),
+    "thumbnails.py": ([("zip", "split.zip"), ("index", "zip.parquet"), "params"], ["--out", "OUT/t.npy"]),
+    "train.py": (
+        [("index", "train.parquet"), ("thumbnails", "train.npy"), "init", "params"],
+        [
+            *("--model", "resnet18", "--out", "OUT/m", "--last", "OUT/l", "--summary", "OUT/s.json"),
+            *("--curves", "OUT/curves", "--speed", "OUT/speed"),
+        ],
+    ),
     "external.py": (["index"], ["--folder", "FOLDER", "--out", "OUT/e.npy"]),
 }
 OF_TRAINING = ("describe.py", "embedding_map.py", "external.py")  # the training split is described, too
@@ -192,8 +212,7 @@ def foreign(folder, kind, name, splits):
     elif kind == "another split":
         shutil.copy(splits["test"][name], path)
     elif kind == "of training":
-        table, _ = read_index(right)
-        table = table.set_column(0, "role", pa.array(["train"] * len(table)))
+        table = of_training(read_index(right)[0])
         pq.write_table(table.replace_schema_metadata({"reid": '{"split": "train", "sha256": "0"}'}), path)
     return path, SPECIAL.get(kind, "")
 
@@ -207,11 +226,12 @@ def cases():
     """Program, number of its file, kind of foreign file; but for what is right or may be."""
     for program, (names, _) in PROGRAMS.items():
         for place, (_, name) in enumerate(map(named, names)):
-            of_another = program == "curves.py" or name in ("params", "checkpoint")
+            of_another = program == "curves.py" or name in ("params", "checkpoint", "init")
             skipped = {
                 "of training": name != "index" or program in OF_TRAINING,
                 "another split": of_another,
                 "half": name == "params",
+                "zip": name == "split.zip",  # it is as another split's
             }
             for kind in KINDS:
                 if not skipped.get(kind):
@@ -239,7 +259,8 @@ def test_foreign_file_is_one_error_with_its_name_and_what_it_is(tmp_path, capsys
     assert status == 1, (said, err)
     assert "Traceback" not in err and err.count("error: ") == 1 and err.startswith("error: "), err
     message = err.removeprefix("error: ")
-    if kind in ("another split", "of training"):  # it is no fault of this file, but the files do not go together
+    cut = (named(names[place])[1], kind) == ("split.zip", "half")  # the error names the images that it lacks
+    if cut or kind in ("another split", "of training"):  # no fault of this file, but the files do not go together
         assert any(str(word) in message for word in words if "/" in str(word)), err
     else:
         assert message.startswith(str(path)), err

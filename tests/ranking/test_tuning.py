@@ -346,5 +346,10 @@ def test_two_files_in_one_folder_are_refused(tmp_path):
     refused("--embeddings: the folder", tmp_path, ["one/valid.npy", "one/test.npy"])
 
 
+@pytest.mark.parametrize("name, problem", [("a b", "holds ' '"), ("-a", "begins with '-'"), ("a" * 65, "has 65 char")])
+def test_folder_whose_name_no_model_can_have_is_refused_before_anything_is_tried(tmp_path, name, problem):
+    refused(f"--embeddings: folder of .*valid.npy: the name {problem}", tmp_path, [f"{name}/valid.npy"], write=False)
+
+
 def test_models_of_no_parameter_file_are_not_written(tmp_path):
     refused("--write: .*has the models one, two, not mine, two", tmp_path, models=("mine", "two"))

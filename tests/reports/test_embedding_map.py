@@ -129,7 +129,7 @@ def test_actions_and_games_are_found_by_name():
     for name in (gallery.GAMES[1][1], "alavés", "spain_laliga"):
         rows, whole = rows_of_game(table, name)
         np.testing.assert_array_equal(rows, np.flatnonzero(action % 2 == 1))
-        assert whole == f"spain_laliga / {gallery.GAMES[1][1]}"
+        assert whole == f"spain_laliga / 2016-2017 / {gallery.GAMES[1][1]}"
 
 
 def test_what_is_not_there_is_refused_with_names_near_to_it():

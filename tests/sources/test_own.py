@@ -10,6 +10,7 @@ from PIL import Image
 
 from builders.split import png
 from reid.core.errors import ReidError
+from reid.data.index import build_index
 from reid.raw.filenames import parse_name
 from reid.sources.checks import check_zip
 from reid.sources.own import own_dataset
@@ -103,6 +104,41 @@ def test_jpegs_with_the_names_of_the_real_data_keep_them(tmp_path):
     put(tmp_path / "in", "valid/query/a/b/c/7/9-7-3-0-Main_referee-None-x-20x11.jpg", jpeg(20, 10, 1))
     with pytest.raises(ReidError, match=r"20x11\.jpg: it is 20x10, but its name says 20x11"):
         run(tmp_path)
+
+
+def kept(name, action=7, person=3, role="gallery", ending="png"):
+    return f"valid/{role}/a/b/c/{action}/{name}-{action}-{person}-0-Main_referee-None-x-20x10.{ending}"
+
+
+@pytest.mark.parametrize(
+    "names, problem",
+    [
+        ([kept(0, ending="jpg")], r"0-7-.*\.png: bbox_idx 0 is already that of .*0-7-.*\.jpg"),
+        ([kept(0, person=4)], "bbox_idx 0 is already that of"),
+        ([kept(1, action=8)], "person 3 is already in action 7"),
+        ([kept(1, role="query", person=4)], "person 4 has no match in the gallery"),
+        (["valid/gallery/1-7-20x10.png"], "1-7-20x10.png: .*lies 0 folders deep"),
+        (["train/a/b/c/7/1-7-20x10.png"], "1-7-20x10.png: has no labels in its name"),
+        (["test/query/a/b/c/7/0-7-3-0-Main_referee-None-x-20x10.png"], "test/gallery: there is no thumbnail"),
+    ],
+)
+def test_names_whose_zip_the_index_would_refuse_are_refused_before_anything_is_written(tmp_path, names, problem):
+    for name in [kept(0), kept(0, role="query"), *names]:
+        put(tmp_path / "in", name, jpeg(20, 10, 1) if name.endswith("jpg") else png(20, 10, 1))
+    with pytest.raises(ReidError, match=f"images that cannot be used: .*\n  - .*{problem}"):
+        run(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_side_that_no_name_can_say_is_refused(tmp_path):
+    crops(tmp_path / "in", [2] * 5)
+    put(tmp_path / "in", "person 00/9.png", png(1, 100_000, 1))
+    with pytest.raises(ReidError, match=r"1 problem\n.*00/9\.png: it is 1x100000 .*, and a side has 99,999 pixels"):
+        run(tmp_path)
+    assert not (tmp_path / "out").exists()
+    put(tmp_path / "in", "person 00/9.png", png(1, 99_999, 1))
+    run(tmp_path)
+    assert len(build_index(tmp_path / "out/train.zip", "train")[0]) == 9
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "train/x/y/a.jpg", "train/a.jpg", "x/y/z/a.jpg"])

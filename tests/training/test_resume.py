@@ -77,7 +77,7 @@ def data(tmp_path_factory):
         table, _ = build_index(folder / f"{split}.zip", split)
         write_index(folder / f"{split}.parquet", table, split, "0" * 64)
         store = folder / f"{split}.npy"
-        build_store(folder / f"{split}.zip", table, store, 32, 16, "bilinear", 1, progress=False)
+        build_store(folder / f"{split}.zip", table, store, Thumbnails(height=32, width=16), 1, progress=False)
         splits.append((table, open_store(store)))
     write_init(folder / "init.safetensors", None, {"name": None})
     return splits[0], *splits[1], folder

@@ -18,6 +18,7 @@ from reid.core.processes import told_to_end
 from reid.data.index import build_index, write_index
 from reid.data.thumbnails import build_store
 from reid.models.pretrained import write_init
+from reid.params.data import Thumbnails
 from reid.synthetic.dataset import make_split
 
 SMALL = {
@@ -36,7 +37,7 @@ def data(tmp_path_factory):
     make_split(folder / "train.zip", "train", 4, 1, progress=False)
     table, _ = build_index(folder / "train.zip", "train")
     write_index(folder / "train.parquet", table, "train", "0" * 64)
-    build_store(folder / "train.zip", table, folder / "train.npy", 32, 16, "bilinear", 1, progress=False)
+    build_store(folder / "train.zip", table, folder / "train.npy", Thumbnails(height=32, width=16), 1, progress=False)
     write_init(folder / "init.safetensors", None, {"name": None})
     params = {**load(MINIMAL), "models": {"small": changed(MODEL, SMALL)}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
