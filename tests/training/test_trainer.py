@@ -283,9 +283,7 @@ def test_network_that_cannot_be_compiled_is_one_error(monkeypatch):
         raise InductorError("InvalidCxxCompiler: no working C++ compiler\n\nSet TORCHDYNAMO_VERBOSE=1")
 
     monkeypatch.setattr(torch, "compile", lambda function, mode: compiled)
-    with pytest.raises(
-        ReidError, match=r"^compile: .* here \(InvalidCxxCompiler: no working C\+\+ compiler\)"
-    ):
+    with pytest.raises(ReidError, match=r"^compile: .* here \(InvalidCxxCompiler: no working C\+\+ compiler\)"):
         trained({**CHEAP, "compile": "default"})
 
 
