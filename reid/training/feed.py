@@ -11,6 +11,7 @@ import torch
 
 from reid.training.augmentation import Augment
 from reid.training.dataset import Images
+from reid.training.image_changes import moved
 
 
 class Order(NamedTuple):
@@ -52,9 +53,8 @@ class Lane:
         self.context.__exit__(*problem)
 
     def load(self, array: np.ndarray) -> torch.Tensor:
-        """An array on the device, without waiting for the copy (through pinned memory, which torch uses again)."""
-        tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self.stream else tensor
+        """An array on the device, without waiting for the copy."""
+        return moved(torch.from_numpy(array), self.device)
 
     def ready(self, x: torch.Tensor, labels: torch.Tensor) -> Ready:
         """What was made in the lane up to here."""

@@ -165,7 +165,8 @@ def perspective(corners: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def moved(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A tensor of the CPU on a device, which is not waited for."""
     if device.type == "cuda":
-        x = x.pin_memory()  # what is not pinned is copied when the GPU has done all before it
+        # what is not pinned is copied when the GPU has done all before it; torch uses pinned memory again
+        x = x.pin_memory()
     return x.to(device, non_blocking=True)
 
 

@@ -81,30 +81,27 @@ class Trainer:
         self.augment = Augment(params.augmentation, network.size)
         if params.augmentation.progressive_resizing:
             network.try_size(self.augment.size_at(0.0), "augmentation.progressive_resizing")
-        if params.chunk and network.normalises_batches:
-            raise ReidError(
-                f"chunk: cannot go with {params.network.backbone_name}, whose batch norms need the whole batch; "
-                "use network.checkpointing instead"
-            )
+        self._check(network)
         self.measured = sample(identities.rows, params.precise_bn, params.seed) if params.precise_bn else []
-        if self.measured and not batch_norms(network):
-            raise ReidError(f"precise_bn: {params.network.backbone_name} has no batch norms; leave it out")
         self.cost = network.cost()
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         ranks.share_statistics(network, "backbone", "projection")  # a BNNeck sees the whole batch in every process
         self.features = network.features
-        labels = np.full((3, images.shape[0]), -1)
-        labels[:, identities.rows] = identities.identity, identities.action, identities.game
-        action = np.zeros(identities.count, np.int64)
-        action[identities.identity] = identities.action
-        self.criterion = BatchLoss(params.loss, network.width, action).to(self.device)
+        self.criterion = BatchLoss(params.loss, network.width, _action_of(identities)).to(self.device)
+        self._check_frozen()
         self.optimizer = optimizers.make(params.optimizer, network, self.criterion)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.average = average_of(self.network, params.averaging)
         generator = torch.Generator().manual_seed(params.seed)
         self.feed = Feed(
-            images, labels, self.augment, network.normalise, generator, params.batch_multiple, self.device
+            images,
+            _labels(identities, images.shape[0]),
+            self.augment,
+            network.normalise,
+            generator,
+            params.batch_multiple,
+            self.device,
         )
         self.epoch, self.batch, self.seen = 0, 0, 0
         self.history: list[EpochStats] = []
@@ -114,20 +111,31 @@ class Trainer:
         self.evaluations_since_best = 0
         self.stopped, self.rate = params.epochs == 0, 0.0
         self.start_epoch()
-        if params.optimizer.frozen_epochs and not self._trains_while_frozen():
-            raise ReidError(
-                "optimizer.frozen_epochs: nothing is trained while the backbone is frozen, for there is neither a "
-                "projection nor a loss with weights of its own; set it to 0"
-            )
         strict = not _repeats_by_itself(self.device) and device.strict_where_possible(self._try_a_step)
         if params.compile:
             torch.use_deterministic_algorithms(True, warn_only=not strict)  # of the compiler too
             self.features = torch.compile(network.features, mode=params.compile)
 
-    def _trains_while_frozen(self) -> bool:
-        """Whether a loss depends on parameters outside of the backbone."""
+    def _check(self, network: Embedder) -> None:
+        """Refuse parameters that do not go with this network."""
+        params, name = self.params, self.params.network.backbone_name
+        if params.chunk and network.normalises_batches:
+            raise ReidError(
+                f"chunk: cannot go with {name}, whose batch norms need the whole batch; "
+                "use network.checkpointing instead"
+            )
+        if params.precise_bn and not batch_norms(network):
+            raise ReidError(f"precise_bn: {name} has no batch norms; leave it out")
+
+    def _check_frozen(self) -> None:
+        """Refuse to freeze the backbone where no loss depends on parameters outside of it."""
         parts = (self.network.pool, self.network.projection, self.criterion)
-        return any(parameter.requires_grad for part in parts for parameter in part.parameters())
+        trained = any(parameter.requires_grad for part in parts for parameter in part.parameters())
+        if self.params.optimizer.frozen_epochs and not trained:
+            raise ReidError(
+                "optimizer.frozen_epochs: nothing is trained while the backbone is frozen, for there is neither a "
+                "projection nor a loss with weights of its own; set it to 0"
+            )
 
     def _try_a_step(self) -> None:
         """Go forth and back with a batch of no colour, through copies: nothing of this training changes."""
@@ -348,6 +356,20 @@ _PLAIN = ("epoch", "batch", "seen", "sums", "seconds", "best", "evaluations_sinc
 def _repeats_by_itself(where: torch.device) -> bool:
     """Whether all operations give the same bytes twice, whatever PyTorch is told."""
     return where.type == "cpu"
+
+
+def _action_of(identities: Identities) -> np.ndarray:
+    """The action of each identity: int64, as many as there are."""
+    action = np.zeros(identities.count, np.int64)
+    action[identities.identity] = identities.action
+    return action
+
+
+def _labels(identities: Identities, rows: int) -> np.ndarray:
+    """Identity, action and game of each row of the stores: int64, 3 x ``rows``; -1 where it is not trained on."""
+    labels = np.full((3, rows), -1)
+    labels[:, identities.rows] = identities.identity, identities.action, identities.game
+    return labels
 
 
 def arrays_of(network: torch.nn.Module) -> Arrays:
