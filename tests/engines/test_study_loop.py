@@ -1,12 +1,11 @@
 """A study asks for rows as it learns what stays, passes over what failed, and stops when it was stopped."""
 
-import runpy
 import shutil
 import time
 
 import pytest
 
-from builders import ROOT
+from builders.program import run_here
 from builders.study import STUDY, Skills, read
 from reid.core.errors import ReidError
 from reid.core.files import read_json, sha256
@@ -140,12 +139,6 @@ def test_other_resources_are_refused(words):
     assert len(str(caught.value)) < 150
 
 
-def program(words, monkeypatch):
-    """Run scripts/study.py."""
-    monkeypatch.setattr("sys.argv", ["study.py", *map(str, words)])
-    runpy.run_path(str(ROOT / "scripts/study.py"), run_name="__main__")
-
-
 def test_provenance_is_of_the_files_that_the_study_began_with(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study, path = read(tmp_path)
@@ -161,7 +154,7 @@ def test_provenance_is_of_the_files_that_the_study_began_with(tmp_path, monkeypa
 
     monkeypatch.setattr(studies, "run", run)
     monkeypatch.setattr(side_by_side, "add_images", lambda *_: None)
-    program([path], monkeypatch)
+    assert run_here("study.py", [path]) == 0
     found = read_json(RESULTS / "some/provenance.json")
     assert {name: found[name]["sha256"] for name in files} == began
 
@@ -171,6 +164,5 @@ def test_a_page_without_a_place_for_the_table_is_refused_before_any_work(tmp_pat
     page = tmp_path / "page.md"
     page.write_text("no place\n")
     monkeypatch.setattr(studies, "run", lambda *_: pytest.fail("work"))
-    with pytest.raises(SystemExit):
-        program([path, "--into", page], monkeypatch)
+    assert run_here("study.py", [path, "--into", page]) == 1
     assert "page.md: has no place for the table, <!-- some --> and <!-- end -->" in caplog.text

@@ -3,14 +3,11 @@
 It ends at once with one error that names the file and says what it is, without traceback, and makes nothing.
 """
 
-import logging
 import os
 import pickle
 import re
-import runpy
 import shutil
 import signal
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +17,7 @@ import yaml
 
 from builders import ROOT, gallery
 from builders.model import model
+from builders.program import run_here
 from builders.split import TinySplit, png, write_zip
 from reid.core.checksums import sums_path
 from reid.data.index import build_index, read_index, write_index
@@ -37,20 +35,13 @@ def run(program, words):
     def late(*_):
         raise TimeoutError(f"{program} {words}")
 
-    log, argv, before = logging.getLogger("reid"), sys.argv, signal.signal(signal.SIGALRM, late)
-    handlers, level = list(log.handlers), log.level
-    sys.argv = [program, *map(str, words)]
+    before = signal.signal(signal.SIGALRM, late)
     signal.alarm(SECONDS)
     try:
-        runpy.run_path(str(ROOT / "scripts" / program), run_name="__main__")
-    except SystemExit as end:
-        return end.code
+        return run_here(program, words)
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-        log.handlers[:], sys.argv = handlers, argv
-        log.setLevel(level)
-    return 0
 
 
 def make_split(folder, split):

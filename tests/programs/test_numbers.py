@@ -1,11 +1,8 @@
 """Numbers on the command line: out of their range they are refused before anything is read, in one line."""
 
-import runpy
-import sys
-
 import pytest
 
-from builders import ROOT
+from builders.program import run_here
 
 NAMED = ["--index", "i", "--thumbnails", "t", "--distances", "d", "--out", "o"]
 MAP = ["--index", "i", "--thumbnails", "t", "--embeddings", "e", "--out", "o"]
@@ -26,46 +23,44 @@ FROM_0 = {  # from 0 on
 NO_NUMBERS = ["-1", "1.5", "1e3", "x", "", "nan", "inf", "1_0", "١", "9" * 30, "9" * 5000]
 
 
-def run(monkeypatch, capsys, program, words):
-    monkeypatch.setattr(sys, "argv", [program, *words])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(ROOT / "scripts" / program), run_name="__main__")
+def run(capsys, program, words):
+    status = run_here(program, words)
     out, err = capsys.readouterr()
     assert out == "" and len(err) < 400
-    return end.value.code, err
+    return status, err
 
 
 @pytest.mark.parametrize("number", [*NO_NUMBERS, "0"], ids=lambda number: number[:8])
 @pytest.mark.parametrize("program, option", [(name, option) for name, (_, all) in COUNTS.items() for option in all])
-def test_count_out_of_its_range_is_refused(monkeypatch, capsys, program, option, number):
-    status, err = run(monkeypatch, capsys, program, [*COUNTS[program][0], f"{option}={number}"])
+def test_count_out_of_its_range_is_refused(capsys, program, option, number):
+    status, err = run(capsys, program, [*COUNTS[program][0], f"{option}={number}"])
     assert status == 2 and err.startswith(f"error: argument {option}: ")
     assert " is not a whole number from 1 to " in err and err.endswith(" (see --help)\n")
 
 
 @pytest.mark.parametrize("number", NO_NUMBERS, ids=lambda number: number[:8])
 @pytest.mark.parametrize("program, option", [(name, option) for name, (_, all) in FROM_0.items() for option in all])
-def test_number_out_of_its_range_is_refused(monkeypatch, capsys, program, option, number):
-    status, err = run(monkeypatch, capsys, program, [*FROM_0[program][0], f"{option}={number}"])
+def test_number_out_of_its_range_is_refused(capsys, program, option, number):
+    status, err = run(capsys, program, [*FROM_0[program][0], f"{option}={number}"])
     assert status == 2 and err.startswith(f"error: argument {option}: ")
     assert " is not a whole number from 0 to " in err
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**32), "x"])
-def test_seed_out_of_its_range_is_refused(monkeypatch, capsys, seed):
-    status, err = run(monkeypatch, capsys, "embedding_map.py", [*MAP, "--action", "1", f"--seed={seed}"])
+def test_seed_out_of_its_range_is_refused(capsys, seed):
+    status, err = run(capsys, "embedding_map.py", [*MAP, "--action", "1", f"--seed={seed}"])
     assert status == 2 and " is not a whole number from 0 to 4,294,967,295 (see --help)\n" in err
 
 
 @pytest.mark.parametrize("weight", ["0", "-1", "1e-7", "1e7", "nan", "inf", "1e400", "5e-324", "x", ""])
-def test_weight_out_of_its_range_is_refused(monkeypatch, capsys, weight):
+def test_weight_out_of_its_range_is_refused(capsys, weight):
     """Weights of other sizes would be lost in the sum, or make it infinite, and distances 0."""
     words = ["--index", "i", "--embeddings", "a/e", "b/e", "--out", "o", "--weights", "1", weight]
-    status, err = run(monkeypatch, capsys, "distances.py", words)
+    status, err = run(capsys, "distances.py", words)
     assert status == 2 and " is not a number from 1e-06 to 1,000,000 (see --help)\n" in err
 
 
 @pytest.mark.parametrize("split", ["train", "challenge", "../valid", ""])
-def test_split_that_has_no_scores_is_not_compared(monkeypatch, capsys, split):
-    status, err = run(monkeypatch, capsys, "compare.py", ["a", "b", "--split", split])
+def test_split_that_has_no_scores_is_not_compared(capsys, split):
+    status, err = run(capsys, "compare.py", ["a", "b", "--split", split])
     assert status == 2 and err.startswith("error: argument --split: invalid choice")

@@ -4,8 +4,6 @@ import contextlib
 import functools
 import io
 import json
-import logging
-import runpy
 import subprocess
 import sys
 
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from builders import ROOT
+from builders.program import run_here
 from reid.core.errors import ReidError
 from reid.core.files import sha256
 from reid.data.index import build_index, write_index
@@ -99,19 +98,9 @@ def official_scores(folder, path):
         return official()(str(write(folder / "truth.json", truth())), str(path))
 
 
-def run(program, *arguments, monkeypatch, capsys):
+def run(program, *arguments, capsys):
     """Run a program in this process: its exit status, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
-    log, status = logging.getLogger("reid"), 0
-    handlers, level = list(log.handlers), log.level
-    try:
-        runpy.run_path(str(SCRIPTS / program), run_name="__main__")
-    except SystemExit as end:
-        status = end.code
-    finally:
-        log.handlers[:] = handlers
-        log.setLevel(level)
-    return status, *capsys.readouterr()
+    return run_here(program, arguments), *capsys.readouterr()
 
 
 def changed(**changes):
@@ -394,10 +383,10 @@ def test_file_that_holds_no_boxes_is_refused_by_name(tmp_path, name, content):
 
 
 @pytest.mark.parametrize("form", ["valid index", "valid zip", "valid json"])
-def test_score_ranking_prints_the_official_evaluators_numbers(tmp_path, labels, monkeypatch, capsys, form):
+def test_score_ranking_prints_the_official_evaluators_numbers(tmp_path, labels, capsys, form):
     path = write(tmp_path / "mine.json", GOOD)
     arguments = (path, "--labels", labels[form], "--ranks", 1, 2)
-    status, out, _ = run("score_ranking.py", *arguments, monkeypatch=monkeypatch, capsys=capsys)
+    status, out, _ = run("score_ranking.py", *arguments, capsys=capsys)
     scores, wanted = json.loads(out), official_scores(tmp_path, path)
     assert status == 0
     assert scores["mAP"] == pytest.approx(wanted["mAP"], abs=1e-12)
@@ -407,32 +396,32 @@ def test_score_ranking_prints_the_official_evaluators_numbers(tmp_path, labels, 
 
 
 @pytest.mark.parametrize("form", ["challenge index", "challenge zip", "challenge json"])
-def test_score_ranking_refuses_the_unlabelled_challenge(tmp_path, labels, monkeypatch, capsys, form):
+def test_score_ranking_refuses_the_unlabelled_challenge(tmp_path, labels, capsys, form):
     path = write(tmp_path / "mine.json", GOOD)
-    status, out, err = run("score_ranking.py", path, "--labels", labels[form], monkeypatch=monkeypatch, capsys=capsys)
+    status, out, err = run("score_ranking.py", path, "--labels", labels[form], capsys=capsys)
     assert (status, out) == (1, "")
     assert f"{labels[form]}: has no labels" in err
     assert "check_ranking.py" in err
     assert "Traceback" not in err
 
 
-def test_score_ranking_refuses_a_broken_ranking(tmp_path, labels, monkeypatch, capsys):
+def test_score_ranking_refuses_a_broken_ranking(tmp_path, labels, capsys):
     path = write(tmp_path / "mine.json", changed(q2=None))
     arguments = (path, "--labels", labels["valid index"])
-    status, out, err = run("score_ranking.py", *arguments, monkeypatch=monkeypatch, capsys=capsys)
+    status, out, err = run("score_ranking.py", *arguments, capsys=capsys)
     assert (status, out) == (1, "")
     assert f"{path} is not a valid ranking" in err
     assert "query 2: is missing" in err
 
 
 @pytest.mark.parametrize("form", ["challenge index", "challenge zip", "challenge json", "valid index", "plain zip"])
-def test_check_ranking_needs_no_labels(tmp_path, labels, monkeypatch, capsys, form):
+def test_check_ranking_needs_no_labels(tmp_path, labels, capsys, form):
     path = write(tmp_path / "mine.json", GOOD)
-    status, out, _ = run("check_ranking.py", path, "--boxes", labels[form], monkeypatch=monkeypatch, capsys=capsys)
+    status, out, _ = run("check_ranking.py", path, "--boxes", labels[form], capsys=capsys)
     assert status == 0
     assert out == f"{path}: a valid ranking of 4 queries over 8 gallery boxes\n"
     write(path, changed(q0=[2, 1, 4, 9]))
-    status, out, err = run("check_ranking.py", path, "--boxes", labels[form], monkeypatch=monkeypatch, capsys=capsys)
+    status, out, err = run("check_ranking.py", path, "--boxes", labels[form], capsys=capsys)
     assert (status, out) == (1, "")
     assert "query 0: gallery box 9 is of action 4, the query of 7" in err
     assert "query 0: gallery box 7 of its action is missing" in err
