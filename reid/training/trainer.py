@@ -129,9 +129,10 @@ class Trainer:
 
     def _check_frozen(self) -> None:
         """Refuse to freeze the backbone where no loss depends on parameters outside of it."""
+        if not self.params.optimizer.frozen_epochs:
+            return
         parts = (self.network.pool, self.network.projection, self.criterion)
-        trained = any(parameter.requires_grad for part in parts for parameter in part.parameters())
-        if self.params.optimizer.frozen_epochs and not trained:
+        if not any(parameter.requires_grad for part in parts for parameter in part.parameters()):
             raise ReidError(
                 "optimizer.frozen_epochs: nothing is trained while the backbone is frozen, for there is neither a "
                 "projection nor a loss with weights of its own; set it to 0"
