@@ -131,10 +131,12 @@ class Results:
 
 def _failure(path: Path, made: Path, since: float) -> str | None:
     """What a job of this run ended with, by its log; None if it did not run, ended well, or was told to end."""
-    if (said := terminal.last_error(path, since)) is not None:
-        return f"{said.removeprefix('error: ')} ({path})"
     lines = terminal.lines_since(path, since)
-    if lines is None or made.exists() or "interrupted" in lines[-1:]:
+    if lines is None:
+        return None
+    if (said := terminal.error_of(lines)) is not None:
+        return f"{said.removeprefix('error: ')} ({path})"
+    if made.exists() or "interrupted" in lines[-1:]:
         return None
     return f"ended without a word, as what is killed for want of memory does ({path})"
 

@@ -160,7 +160,11 @@ def last_error(log: Path, since: float) -> str | None:
         log: what a program of ours wrote with ``--log``.
         since: seconds since the epoch; a log that was last written before is of an earlier run.
     """
-    lines = lines_since(log, since) or []
+    return error_of(lines_since(log, since) or [])
+
+
+def error_of(lines: list[str]) -> str | None:
+    """The error that lines of a log end with; None without one. As :func:`last_error` gives it."""
     for number in range(len(lines) - 1, -1, -1):
         if lines[number].startswith("error: "):
             return "\n".join(lines[number:])

@@ -138,7 +138,8 @@ def code(script: str, *packages: str, extended: bool = False) -> Any:
 
 def used(params: Params, split: str) -> list[str]:
     """The splits that a ranking of ``split`` is made of: its own, and those trained on."""
-    return [name for name in SPLITS if name == split or name in params.rankings_trained_on()]
+    trained_on = params.rankings_trained_on()
+    return [name for name in SPLITS if name == split or name in trained_on]
 
 
 def fused_here(params: Params) -> list[str]:

@@ -31,17 +31,20 @@ def folded(network: Embedder) -> Embedder:
         return network
     image = torch.rand(1, 3, *network.size, generator=torch.Generator().manual_seed(0))
     x = network.normalise(image.to(network.mean.device))
-    wanted = network(x)
+    wanted, pairs = _pairs(network, x)
     copies: dict[int, Any] = {}
-    for convolution, norm in _pairs(network, x):
+    for convolution, norm in pairs:
         copies |= {id(convolution): fuse_conv_bn_eval(convolution, norm), id(norm): nn.Identity()}
     result = copy.deepcopy(network, copies)  # with these in the place of what they are made of
     same = (result(x) - wanted).norm() <= _TOLERANCE * wanted.norm()
     return result if same else network
 
 
-def _pairs(network: nn.Module, x: torch.Tensor) -> list[tuple[Any, Any]]:
-    """Each batch norm that takes a convolution's map as it is, with that convolution, where both are used once."""
+def _pairs(network: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[tuple[Any, Any]]]:
+    """Embeddings of images, and what was seen as they passed.
+
+    That is each batch norm that takes a convolution's map as it is, with that convolution, where both are used once.
+    """
     modules = list(network.modules())
     uses: Counter[nn.Module] = Counter()
     maps: list[tuple[nn.Module, torch.Tensor]] = []
@@ -58,11 +61,11 @@ def _pairs(network: nn.Module, x: torch.Tensor) -> list[tuple[Any, Any]]:
     hooks = [m.register_forward_hook(of_convolution) for m in modules if type(m) in _KINDS]
     hooks += [m.register_forward_pre_hook(of_norm) for m in modules if type(m) in _KINDS.values()]
     try:
-        network(x)
+        embeddings = network(x)
     finally:
         for hook in hooks:
             hook.remove()
-    return [
+    return embeddings, [
         (convolution, norm)
         for convolution, norm in found
         if uses[convolution] == uses[norm] == 1 and norm.running_mean is not None

@@ -11,7 +11,6 @@ from reid.raw.sizes import MOST_FOLDERS, MOST_MEMBERS
 
 _DEEPEST = 32  # folders; images of SoccerNet-ReID lie 5 deep
 
-
 Found = tuple[str, os.DirEntry[str], bool]
 
 
