@@ -100,7 +100,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
         arguments: the parser made by :func:`parser`.
     """
     args = arguments.parse_args()
-    of_several = "WORLD_SIZE" in os.environ  # processes that do one job together (torchrun)
+    of_several = bool(os.environ.get("WORLD_SIZE"))  # processes that do one job together (torchrun)
     first = not of_several or os.environ.get("RANK", "0") == "0"
     log.setLevel(logging.INFO if first else logging.ERROR)
     log.addHandler(_Terminal())

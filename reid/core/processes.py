@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from reid.core.errors import ReidError
+from reid.core import environment
 from reid.core.forms import Number
 
 JOBS_LOCK = Path(".snakemake/jobs.lock")  # held by every job, so that the next run can wait for those of a killed one
@@ -30,13 +30,9 @@ def end_with_engine() -> None:
     Raises:
         ReidError: REID_ENGINE_PID is no process id.
     """
-    engine = os.environ.get("REID_ENGINE_PID")
-    if not engine:
+    pid = environment.number("REID_ENGINE_PID", _PID, "the Snakefile sets it, and by hand it must be unset")
+    if pid is None:
         return
-    try:
-        pid = _PID.of_text(engine)
-    except ValueError as error:
-        raise ReidError(f"REID_ENGINE_PID: {error}; the Snakefile sets it, and by hand it must be unset") from error
     with contextlib.suppress(OSError):  # by hand there is no such file
         file = open(JOBS_LOCK)  # noqa: SIM115 - held until the process ends
         fcntl.flock(file, fcntl.LOCK_SH)

@@ -1,4 +1,4 @@
-"""Backbones without their classifier: of torchvision, timm, OSNet and extensions."""
+"""Backbones without their classifier: of torchvision, timm, IBN-Net, OSNet and extensions."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,6 +7,7 @@ from torch import nn
 
 from reid.core.errors import ReidError
 from reid.core.imagenet import MEAN, STD
+from reid.models.ibn import with_instance_norms
 from reid.models.osnet import osnet
 from reid.models.poolings import GeM
 from reid.params import backbones as catalogue
@@ -47,16 +48,21 @@ def build(params: Network, size: tuple[int, int]) -> Backbone:
     if problem := catalogue.problem(params.backbone_name):
         raise ReidError(f"network.backbone: {problem}")
     source, name = catalogue.resolve(params.backbone_name) or ("", "")
-    resnet = source == "torchvision" and name.startswith(("resnet", "resnext", "wide_resnet"))
+    resnet = source in ("ibn", "torchvision") and name.startswith(("resnet", "resnext", "wide_resnet"))
     if params.last_stride == 1 and not resnet:
-        raise ReidError(f"network.last_stride: is 2 for {params.backbone_name}; only torchvision's ResNets can have 1")
-    if params.drop_path and source in ("osnet", "extension"):
+        raise ReidError(f"network.last_stride: is 2 for {params.backbone_name}; only a ResNet can have 1")
+    if params.drop_path and source in ("ibn", "osnet", "extension"):
         raise ReidError(f"network.drop_path: {params.backbone_name} has none; leave it out")
     if source == "extension":
         return Backbone(_of_extension(name, params, size), _pooling(params), MEAN, STD)
     if source == "timm":
         return _timm(name, params, size)
-    network = osnet(name) if source == "osnet" else _torchvision(name, params)
+    if source == "osnet":
+        network: nn.Module = osnet(name)
+    elif source == "ibn":
+        network = with_instance_norms(_torchvision(name.removesuffix(catalogue.IBN_A), params))
+    else:
+        network = _torchvision(name, params)
     _set_pooling(network, "pool" if source == "osnet" else "avgpool", params)
     return Backbone(network, nn.Identity(), MEAN, STD)
 

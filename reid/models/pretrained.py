@@ -266,7 +266,8 @@ def _by_name(params: Network, size: tuple[int, int]) -> dict[str, torch.Tensor]:
         return _of_torchvision(name, params)
     if source == "timm":
         return _of_timm(name, params, size)
-    hint = "give the path of one of Torchreid's files" if source == "osnet" else "give the path of a file"
+    files = {"osnet": "one of Torchreid's files", "ibn": "one of IBN-Net's files"}
+    hint = f"give the path of {files.get(source, 'a file')}"
     raise ReidError(f"network.weights: {name} has no weights by name; {hint}")
 
 

@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from reid.core import environment
 from reid.core.cli import log
 from reid.core.errors import ReidError
 from reid.core.forms import Number
 from reid.core.private import private_folder
 
 JOBS_PER_GPU = "REID_JOBS_PER_GPU"  # environment variable: how many jobs share a device
-_MOST_JOBS = 64
+_JOBS = Number(1, 64, whole=True)
 _RANK = Number(0, 1023, whole=True)  # of a process on this machine
 _PAUSE = 0.2  # seconds between two looks
 _held: list[Any] = []  # files that stay locked until this process ends
@@ -39,7 +40,8 @@ def take(count: int = 1) -> list[int]:
     Raises:
         ReidError: the machine has fewer of them, or ``REID_JOBS_PER_GPU`` or ``LOCAL_RANK`` is no such number.
     """
-    uuids, jobs, rank = _uuids(), _jobs_per_gpu(), _local_rank()
+    uuids, jobs = _uuids(), environment.number(JOBS_PER_GPU, _JOBS, "leave it out for one") or 1
+    rank = environment.number("LOCAL_RANK", _RANK, "torchrun sets it, and without torchrun it must be unset")
     needed = count if rank is None else rank + 1
     if not uuids:
         return []
@@ -68,22 +70,6 @@ def _use(number: int) -> None:
     import torch
 
     torch.cuda.set_device(number)
-
-
-def _local_rank() -> int | None:
-    """Number of this process on this machine, if torchrun has started it."""
-    text = os.environ.get("LOCAL_RANK")
-    try:
-        return None if text is None else int(_RANK.of_text(text))
-    except ValueError as error:
-        raise ReidError(f"LOCAL_RANK: {error}; torchrun sets it, and without torchrun it must be unset") from error
-
-
-def _jobs_per_gpu() -> int:
-    text = os.environ.get(JOBS_PER_GPU, "1")
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST_JOBS:
-        raise ReidError(f"{JOBS_PER_GPU}: must be a whole number from 1 to {_MOST_JOBS}, not {text[:40]!r}")
-    return int(text)
 
 
 def _folder() -> Path:

@@ -9,6 +9,8 @@ from pathlib import Path
 from reid.params.registries import BACKBONES
 
 OSNETS = tuple(f"{kind}_x{width}" for kind in ("osnet", "osnet_ain") for width in ("1_0", "0_75", "0_5", "0_25"))
+IBN_A = "_ibn_a"  # what the names of ResNets with instance norms end in
+IBNS = tuple(f"resnet{layers}{IBN_A}" for layers in (18, 34, 50, 101, 152))
 _REGISTERED = re.compile(r"^@register_model\b.*\n(?:@.*\n)*def (\w+)", re.MULTILINE)
 # what torchvision registers beside its classification networks
 _OTHER_TASKS = ("detection", "optical_flow", "quantization", "segmentation", "video")
@@ -30,6 +32,8 @@ def _public(backbone: str) -> tuple[str, str] | None:
     """Like :func:`resolve`, without extensions."""
     if backbone in OSNETS:
         return "osnet", backbone
+    if backbone in IBNS:
+        return "ibn", backbone
     if not backbone.startswith("timm/") and backbone in _registered("torchvision"):
         return "torchvision", backbone
     name = backbone.removeprefix("timm/")
@@ -45,8 +49,8 @@ def resolve(backbone: str) -> tuple[str, str] | None:
         backbone: as in ``network.backbone``, or the ``kind`` there.
 
     Returns:
-        tuple of str: ``"extension"``, ``"osnet"``, ``"torchvision"`` or ``"timm"``, and the name there; None if nobody
-        has it
+        tuple of str: ``"extension"``, ``"osnet"``, ``"ibn"``, ``"torchvision"`` or ``"timm"``, and the name there;
+        None if nobody has it
     """
     return ("extension", backbone) if backbone in BACKBONES else _public(backbone)
 
@@ -58,6 +62,6 @@ def problem(backbone: str) -> str | None:
         return f"an extension registers {backbone}, which is {public[0]}'s already; give it another name there"
     if backbone in BACKBONES or public:
         return None
-    names = sorted({*OSNETS, *_registered("torchvision"), *_registered("timm"), *BACKBONES})
+    names = sorted({*OSNETS, *IBNS, *_registered("torchvision"), *_registered("timm"), *BACKBONES})
     near = difflib.get_close_matches(backbone, names, n=3) or [*BACKBONES, "resnet50"]
     return f"neither torchvision nor timm nor an extension has {backbone}; did you mean {', '.join(near)}?"

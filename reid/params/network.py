@@ -55,7 +55,8 @@ class Network(Section):
 
     backbone: Any = Field(
         description="a classification network of torchvision.models or timm by its name there (timm/NAME where both "
-        "have it); osnet_x1_0, osnet_x0_75, osnet_x0_5, osnet_x0_25, osnet_ain_x1_0, ...; or one of extensions/"
+        "have it); osnet_x1_0, osnet_x0_75, osnet_x0_5, osnet_x0_25, osnet_ain_x1_0, ...; resnet18_ibn_a, "
+        "resnet34_ibn_a, ... (IBN-Net); or one of extensions/"
     )
     weights: PathText | None = Field(
         None,

@@ -15,18 +15,34 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from reid.core import environment
 from reid.core.errors import ReidError
+from reid.core.forms import Number
 from reid.models.device import at_least_float32
+
+_COUNT = Number(1, 2**16, whole=True)
+_ADVICE = "torchrun sets all of this, and without torchrun it must be unset"
 
 
 def count() -> int:
-    """How many processes train this model."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    """How many processes train this model.
+
+    Raises:
+        ReidError: WORLD_SIZE is no such number.
+    """
+    return environment.number("WORLD_SIZE", _COUNT, _ADVICE) or 1
 
 
 def rank() -> int:
-    """Number of this process among them, from 0. The first one writes the files."""
-    return int(os.environ.get("RANK", 0)) if "WORLD_SIZE" in os.environ else 0
+    """Number of this process among them, from 0. The first one writes the files.
+
+    Raises:
+        ReidError: RANK or WORLD_SIZE is no such number.
+    """
+    processes = count()
+    if processes == 1:
+        return 0
+    return environment.number("RANK", Number(0, processes - 1, whole=True), _ADVICE) or 0
 
 
 def require(devices: int) -> None:
@@ -36,9 +52,10 @@ def require(devices: int) -> None:
         devices: of the model.
 
     Raises:
-        ReidError: torchrun has started another number.
+        ReidError: torchrun has started another number, or what it sets is set to something else.
     """
-    if "WORLD_SIZE" not in os.environ and devices > 1:
+    rank()
+    if not os.environ.get("WORLD_SIZE") and devices > 1:
         _launch(devices)
     if count() != devices:
         raise ReidError(f"devices: is {devices} for this model, but torchrun has started {count()} processes")
@@ -69,10 +86,19 @@ def _launch(processes: int) -> NoReturn:
 
 
 def join(device: torch.device) -> None:
-    """Meet the other processes, before the first sum over them."""
+    """Meet the other processes, before the first sum over them.
+
+    Raises:
+        ReidError: they cannot meet where the environment says.
+    """
     if count() > 1 and not dist.is_initialized():
         # gloo beside nccl: flags lie in the machine's memory
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        try:
+            dist.init_process_group(backend)
+        except (ValueError, RuntimeError) as error:
+            said = str(error).partition("\n")[0]
+            raise ReidError(f"the {count()} processes of WORLD_SIZE cannot meet: {said}; {_ADVICE}") from error
 
 
 def leave() -> None:

@@ -164,9 +164,9 @@ def test_locks_lie_in_a_folder_of_the_users_own(here, tmp_path):
         (3, "2", "1", "devices: must be 2 at the most, as many GPUs as there are, not 3"),
         (1, "x", "1", 'LOCAL_RANK: "x" is not a whole number from 0 to 1,023; torchrun sets it'),
         (1, "-1", "1", "LOCAL_RANK: -1 is not a whole number from 0 to 1,023; torchrun sets it"),
-        (1, None, "0", "REID_JOBS_PER_GPU: must be a whole number from 1 to 64, not '0'"),
-        (1, None, "two", "REID_JOBS_PER_GPU: must be a whole number from 1 to 64, not 'two'"),
-        (1, None, "9" * 5000, "REID_JOBS_PER_GPU: must be a whole number from 1 to 64, not '9999"),
+        (1, None, "0", "REID_JOBS_PER_GPU: 0 is not a whole number from 1 to 64; leave it out for one"),
+        (1, None, "two", 'REID_JOBS_PER_GPU: "two" is not a whole number from 1 to 64; '),
+        (1, None, "9" * 5000, 'REID_JOBS_PER_GPU: "9999'),
     ],
 )
 def test_what_cannot_be_had_is_one_error(here, monkeypatch, count, rank, jobs, message):

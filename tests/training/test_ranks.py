@@ -12,6 +12,7 @@ import torch
 
 from builders import FAULTS, ROOT, thorough
 from builders.training import equal
+from reid.core.errors import ReidError
 from reid.training import ranks
 
 COUNTS = (2, 3) if FAULTS else (2,)  # each process takes seconds to begin
@@ -204,9 +205,25 @@ def test_a_rank_among_none_is_that_of_the_first(monkeypatch):
     assert (ranks.count(), ranks.rank()) == (2, 1)
 
 
-def test_another_number_of_processes_is_refused(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text("from reid.training import ranks\nranks.require(3)\n")
-    env = environment() | {"WORLD_SIZE": "2", "RANK": "0"}
-    done = subprocess.run([sys.executable, program], env=env, capture_output=True, text=True)
-    assert "devices: is 3 for this model, but torchrun has started 2 processes" in done.stderr
+@pytest.mark.parametrize(
+    "environment, message",
+    [
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "devices: is 3 for this model, but torchrun has started 2 processes"),
+        ({"WORLD_SIZE": "x"}, 'WORLD_SIZE: "x" is not a whole number from 1 to 65,536; torchrun sets'),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE: 0 is not a whole number from 1 to 65,536; torchrun sets"),
+        ({"WORLD_SIZE": "3", "RANK": "3"}, "RANK: 3 is not a whole number from 0 to 2; torchrun sets"),
+        ({"WORLD_SIZE": "3"}, "the 3 processes of WORLD_SIZE cannot meet: .*RANK expected, but not set; torchrun"),
+        (
+            {"WORLD_SIZE": "3", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "x"},
+            "the 3 processes of WORLD_SIZE cannot meet: .*'x'; torchrun sets",
+        ),
+    ],
+)
+def test_processes_that_are_not_those_of_torchrun_are_one_error(monkeypatch, environment, message):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ReidError, match=message):
+        ranks.require(3)
+        ranks.join(torch.device("cpu"))
