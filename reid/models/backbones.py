@@ -50,7 +50,9 @@ def build(params: Network, size: tuple[int, int]) -> Backbone:
     source, name = catalogue.resolve(params.backbone_name) or ("", "")
     resnet = source in ("ibn", "torchvision") and name.startswith(("resnet", "resnext", "wide_resnet"))
     if params.last_stride == 1 and not resnet:
-        raise ReidError(f"network.last_stride: is 2 for {params.backbone_name}; only a ResNet can have 1")
+        raise ReidError(
+            f"network.last_stride: is 2 for {params.backbone_name}; only ResNets of torchvision and IBN-Net can have 1"
+        )
     if params.drop_path and source in ("ibn", "osnet", "extension"):
         raise ReidError(f"network.drop_path: {params.backbone_name} has none; leave it out")
     if source == "extension":

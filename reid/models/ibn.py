@@ -1,4 +1,4 @@
-"""ResNets with instance norms beside their batch norms (IBN-a): what a look at other photographs changes less.
+"""ResNets with instance norms beside their batch norms (IBN-a), which depend less on the look of a place.
 
 Source: Pan, Luo, Shi and Tang, Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net, ECCV 2018
 (arXiv:1807.09441). The arrays have the names and shapes of the authors' files (github.com/XingangPan/IBN-Net) and of
