@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from reid.core import file_type, files
+from reid.core import environment, file_type, files
 from reid.core.errors import ReidError
 from reid.core.forms import Number
 from reid.core.processes import end_with_engine
@@ -100,7 +100,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
         arguments: the parser made by :func:`parser`.
     """
     args = arguments.parse_args()
-    of_several = bool(os.environ.get("WORLD_SIZE"))  # processes that do one job together (torchrun)
+    of_several = environment.by_torchrun()
     first = not of_several or os.environ.get("RANK", "0") == "0"
     log.setLevel(logging.INFO if first else logging.ERROR)
     log.addHandler(_Terminal())

@@ -1,9 +1,16 @@
-"""Environment variables that are numbers."""
+"""Environment variables that are numbers, and those of torchrun."""
 
 import os
 
 from reid.core.errors import ReidError
 from reid.core.forms import Number
+
+OF_TORCHRUN = "torchrun sets it, and without torchrun it must be unset"  # advice on RANK, WORLD_SIZE, ...
+
+
+def by_torchrun() -> bool:
+    """Whether this is one of several processes that do one job together, as torchrun starts them."""
+    return bool(os.environ.get("WORLD_SIZE"))
 
 
 def number(name: str, form: Number, advice: str) -> int | None:

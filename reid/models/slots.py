@@ -41,7 +41,7 @@ def take(count: int = 1) -> list[int]:
         ReidError: the machine has fewer of them, or ``REID_JOBS_PER_GPU`` or ``LOCAL_RANK`` is no such number.
     """
     uuids, jobs = _uuids(), environment.number(JOBS_PER_GPU, _JOBS, "leave it out for one") or 1
-    rank = environment.number("LOCAL_RANK", _RANK, "torchrun sets it, and without torchrun it must be unset")
+    rank = environment.number("LOCAL_RANK", _RANK, environment.OF_TORCHRUN)
     needed = count if rank is None else rank + 1
     if not uuids:
         return []

@@ -6,7 +6,6 @@ nothing here does anything.
 """
 
 import logging
-import os
 import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -21,7 +20,6 @@ from reid.core.forms import Number
 from reid.models.device import at_least_float32
 
 _COUNT = Number(1, 2**16, whole=True)
-_ADVICE = "torchrun sets all of this, and without torchrun it must be unset"
 
 
 def count() -> int:
@@ -30,7 +28,7 @@ def count() -> int:
     Raises:
         ReidError: WORLD_SIZE is no such number.
     """
-    return environment.number("WORLD_SIZE", _COUNT, _ADVICE) or 1
+    return environment.number("WORLD_SIZE", _COUNT, environment.OF_TORCHRUN) or 1
 
 
 def rank() -> int:
@@ -42,7 +40,7 @@ def rank() -> int:
     processes = count()
     if processes == 1:
         return 0
-    return environment.number("RANK", Number(0, processes - 1, whole=True), _ADVICE) or 0
+    return environment.number("RANK", Number(0, processes - 1, whole=True), environment.OF_TORCHRUN) or 0
 
 
 def require(devices: int) -> None:
@@ -55,7 +53,7 @@ def require(devices: int) -> None:
         ReidError: torchrun has started another number, or what it sets is set to something else.
     """
     rank()
-    if not os.environ.get("WORLD_SIZE") and devices > 1:
+    if not environment.by_torchrun() and devices > 1:
         _launch(devices)
     if count() != devices:
         raise ReidError(f"devices: is {devices} for this model, but torchrun has started {count()} processes")
@@ -98,7 +96,9 @@ def join(device: torch.device) -> None:
             dist.init_process_group(backend)
         except (ValueError, RuntimeError) as error:
             said = str(error).partition("\n")[0]
-            raise ReidError(f"the {count()} processes of WORLD_SIZE cannot meet: {said}; {_ADVICE}") from error
+            raise ReidError(
+                f"the {count()} processes of WORLD_SIZE cannot meet: {said}; {environment.OF_TORCHRUN}"
+            ) from error
 
 
 def leave() -> None:

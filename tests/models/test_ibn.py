@@ -1,13 +1,12 @@
 """ResNets with instance norms: IBN-Net's arrays by name, and its networks written out with plain functions."""
 
-import hashlib
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from builders.model import model
+from builders.networks import digest, normed, shuffled
 from reid.core.errors import ReidError
 from reid.models.embedder import Embedder
 from reid.models.pretrained import find_init
@@ -15,9 +14,9 @@ from reid.params.backbones import IBNS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-# SHA-256 of the sorted lines "name shape dtype" of what the authors' networks hold, without fc.*. Made with
-# ibnnet/resnet_ibn.py of github.com/XingangPan/IBN-Net, commit d1673389b36c1180cf9bc35ea8260d84046da915 (MIT), by
-# digest() below of resnet18_ibn_a().state_dict() etc. Their embeddings were the same as ours then, to rounding.
+# builders.networks.digest of what the authors' networks hold, without fc.*: of resnet18_ibn_a().state_dict() etc. in
+# ibnnet/resnet_ibn.py of github.com/XingangPan/IBN-Net, commit d1673389b36c1180cf9bc35ea8260d84046da915 (MIT). Their
+# embeddings were the same as ours then, to rounding.
 PUBLIC = {
     "resnet18_ibn_a": "a525b57de811216a3d8e74f6c228fcaa6f4f673440a8d7156f9c5171911319b1",
     "resnet34_ibn_a": "b3735bb5732d64840348346d3c470b53ae1e5e48e5f5ff713718c4f9abf5ec75",
@@ -31,22 +30,6 @@ def built(name, size=(64, 32), **changes):
     return Embedder(model().network.model_copy(update={"backbone": name, **changes}), size)
 
 
-def shuffled(network, seed=3):
-    """Norms with random arrays in place of those that start at 0 and 1, running statistics too."""
-    random = torch.Generator().manual_seed(seed)
-    for key, value in network.state_dict().items():
-        if key.endswith("running_var") or (value.ndim == 1 and key.endswith("weight")):
-            value.uniform_(0.5, 1.5, generator=random)
-        elif value.ndim == 1:
-            value.normal_(0, 0.2, generator=random)
-    return network
-
-
-def digest(state):
-    lines = [f"{key} {list(value.shape)} {value.dtype}" for key, value in state.items()]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-
-
 def naive(state, x, training):
     """What a network with these arrays has to give, written out from the paper."""
 
@@ -54,13 +37,7 @@ def naive(state, x, training):
         if f"{key}.IN.weight" in state:
             half = len(state[f"{key}.IN.weight"])
             return torch.cat([norm(x[:, :half], f"{key}.IN"), norm(x[:, half:], f"{key}.BN")], 1)
-        if f"{key}.running_mean" not in state or training:
-            over = (0, 2, 3) if f"{key}.running_mean" in state else (2, 3)
-            centre, spread = x.mean(over, keepdim=True), x.var(over, correction=0, keepdim=True)
-        else:
-            centre, spread = (state[f"{key}.running_{part}"].view(1, -1, 1, 1) for part in ("mean", "var"))
-        weight, bias = (state[f"{key}.{part}"].view(1, -1, 1, 1) for part in ("weight", "bias"))
-        return (x - centre) / (spread + 1e-5).sqrt() * weight + bias
+        return normed(state, x, key, training)
 
     def convolution(x, key, stride=1):
         weight = state[f"{key}.weight"]

@@ -1,6 +1,5 @@
 """OSNet and OSNet-AIN: Torchreid's arrays by name, and the papers' networks written out with plain functions."""
 
-import hashlib
 import importlib.util
 import math
 import os
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from builders.networks import digest, normed, shuffled
 from reid.core.errors import ReidError
 from reid.models.osnet import osnet
 from reid.params.backbones import OSNETS
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 # SHA-256 of the sorted lines "name shape dtype" of what Torchreid's networks hold, without classifier.*. Made with
 # torchreid/models/osnet.py and osnet_ain.py of github.com/SoccerNet/sn-reid, commit
-# 621e2b0f2d2a7a3e207b8dd747542b6608bf72db (MIT), by digest() below of osnet_x1_0(pretrained=False).state_dict() etc.
+# 621e2b0f2d2a7a3e207b8dd747542b6608bf72db (MIT), by digest() of osnet_x1_0(pretrained=False).state_dict() etc.
 TORCHREID = {
     "osnet_x1_0": "5d98728eff6513b810bfde7e6700b3b85b93aaee6c41561977d2f2872efb5644",
     "osnet_x0_75": "582662fb13f2df0308b9c7ceff096b948856d24f9dc52c7410a7e22d198c5b6a",
@@ -52,28 +52,6 @@ def kind(name):
     return name.rpartition("_x")[0]
 
 
-def digest(state):
-    lines = [f"{key} {list(v.shape)} {v.dtype}" for key, v in state.items() if not key.startswith("classifier.")]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-
-
-def shuffled(network, seed=3):
-    """Random arrays in place of those that start at 0 and 1, running statistics too, and a feature that varies."""
-    random = torch.Generator().manual_seed(seed)
-    for key, value in network.state_dict().items():
-        if key.endswith("running_var"):
-            value.uniform_(0.5, 2, generator=random)
-        elif value.ndim == 1 and key.endswith("weight"):
-            value.uniform_(0.5, 1.5, generator=random)
-        elif value.ndim == 1:
-            value.normal_(0, 0.2, generator=random)
-        elif value.ndim == 2:
-            value.normal_(0, 0.1, generator=random)
-        elif value.ndim == 4:
-            value.normal_(0, math.sqrt(2 / value[0].numel()), generator=random)
-    return network
-
-
 def images(count, height, width, seed=4):
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
@@ -86,13 +64,7 @@ def naive(state, x, training=False, pool=mean):
     """What a network with these arrays has to give, written out from the papers."""
 
     def norm(x, key):
-        if f"{key}.running_mean" not in state or training:  # instance norm has none, and is the same in both modes
-            over = (0, 2, 3) if f"{key}.running_mean" in state else (2, 3)
-            centre, spread = x.mean(over, keepdim=True), x.var(over, correction=0, keepdim=True)
-        else:
-            centre, spread = (state[f"{key}.running_{part}"].view(1, -1, 1, 1) for part in ("mean", "var"))
-        weight, bias = (state[f"{key}.{part}"].view(1, -1, 1, 1) for part in ("weight", "bias"))
-        return (x - centre) / (spread + 1e-5).sqrt() * weight + bias
+        return normed(state, x, key, training)
 
     def convolution(x, key, **how):
         return functional.conv2d(x, state[f"{key}.weight"], state.get(f"{key}.bias"), **how)
