@@ -36,12 +36,12 @@ def show(plan: Plan) -> None:
         for row in [part.reference, *part.rows]:
             new = {row.jobs(seed).training for seed in part.seeds} - seen
             seen |= new
-            count = f"{len(new)} training{'s' if len(new) != 1 else ''}" if new else "trained already"
+            count = f"{len(new)} training{'s' if len(new) != 1 else ''}" if new else "no further training"
             print(f"  {row.name if row is not part.reference else f'on top of {row.name}'}: {count}")
             for place, value in row.changes.items() if row is not part.reference else ():
                 print(f"      {place}: {json.dumps(value)}")
-    print(f"\n{len(seen)} trainings, if each axis leaves what it is put on top of (but those that always stay);")
-    print(f"{counted}, if each axis is counted for itself, with rows that are what others are")
+    print(f"\n{len(seen)} trainings, if no row stays but those that always do;")
+    print(f"{counted}, at the most, if each axis changes what the next is put on top of")
 
 
 def main(args: argparse.Namespace) -> None:

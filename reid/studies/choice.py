@@ -51,7 +51,7 @@ def choose(
     assert found is not None
     gain = f"{100 * (mean[best.name] - before.ap.mean()):+.1f} points of mean mAP on valid"
     if stays == "always":
-        return best, f"{best.name} is the best of an axis that always stays ({gain})"
+        return best, f"{best.name} stays, the best of an axis that always does: {gain}"
     if stays == "mean":
         better, rule = mean[best.name] > before.ap.mean(), "the mean of valid must rise"
     else:
@@ -59,4 +59,6 @@ def choose(
         better, rule = interval is not None and interval[0] > 0, "the interval on valid must be above zero"
         if interval:
             gain += f", interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
-    return (best if better else reference), f"{best.name} is the best ({gain}); {rule}"
+    if better:
+        return best, f"{best.name} stays: {gain}"
+    return reference, f"no row stays, for {rule}: {best.name}, the best, has {gain}"
