@@ -67,8 +67,9 @@ def tail(actions: int) -> float:
 
     The percentile interval, which leaves out 2.5 %, is too narrow for few actions; this one is as wide as that of
     Student's t. Source: Hesterberg, "What Teachers Should Know About the Bootstrap", American Statistician 2015,
-    "expanded percentile interval". The quantile of t is a series (Abramowitz and Stegun 26.7.5), right to 0.1 % from
-    four actions on; with fewer nothing is left out either way. SciPy's takes longer to import than all this.
+    "expanded percentile interval". The quantile of t is a series (Abramowitz and Stegun 26.7.5), right to 1 % from
+    four actions on and to 0.1 % from seven on; with fewer nothing is left out either way. SciPy's takes longer to
+    import than all this.
 
     Args:
         actions: how many there are, two or more.

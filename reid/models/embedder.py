@@ -1,6 +1,6 @@
 """The network that turns images into embeddings: a backbone without its classifier, and what may follow it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -143,11 +143,23 @@ class Embedder(nn.Module):
         return bool(batch_norms(self.backbone, self.projection))
 
     def _blocks(self) -> list[nn.Module]:
-        """The parts of the backbone by depth, from its input to its output."""
-        blocks: list[nn.Module] = []
-        for child in self.backbone.children():
-            blocks += child.children() if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
-        return blocks
+        """The parts of the backbone by depth, from its input to its output.
+
+        Its lists of layers are opened, those in them whose parts have parts (stages of blocks), and what holds nearly
+        all of the backbone (torchvision's ``Encoder``).
+        """
+        most = 0.9 * sum(p.numel() for p in self.backbone.parameters())
+
+        def parts(module: nn.Module, first: bool = False) -> Iterator[nn.Module]:
+            for child in module.children():
+                inside = [any(True for _ in part.children()) for part in child.children()]
+                listed = isinstance(child, nn.Sequential | nn.ModuleList) and (first or all(inside))
+                if inside and (listed or sum(p.numel() for p in child.parameters()) > most):
+                    yield from parts(child)
+                else:
+                    yield child
+
+        return list(parts(self.backbone, first=True))
 
     def blocks(self) -> list[list[nn.Parameter]]:
         """Parameters of the backbone by depth, from its input to its output."""

@@ -9,7 +9,7 @@ from reid.params.registries import OPTIMIZERS
 
 
 class Lookahead(Section):
-    """Slow weights that follow those of the optimizer (Zhang 2019)."""
+    """Slow weights that follow those of the optimizer, and are scored and kept (Zhang 2019)."""
 
     steps: int = Field(ge=2, le=10_000, description="of the optimizer, after which the weights become the slow ones")
     alpha: float = Field(0.5, gt=0, le=1, description="part of the way to the fast ones that the slow ones go then")
@@ -29,7 +29,7 @@ class Optimizer(Section):
     clip_norm: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
         None, description="largest norm of the gradient"
     )
-    accumulation: int = Field(1, ge=1, le=10_000, description="batches per step")
+    accumulation: int = Field(1, ge=1, le=10_000, description="batches per step; fewer in the last of an epoch")
     frozen_epochs: int = Field(
         0, ge=0, le=MOST_EPOCHS, description="epochs at the start in which the backbone stays as it is"
     )

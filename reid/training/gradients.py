@@ -39,7 +39,9 @@ def backward(features: Features, x: torch.Tensor, backward_of: Backward, count: 
     assert leaf.grad is not None
     for part, state, gradient in zip(parts, states, leaf.grad.split(chunk), strict=True):
         _set_random_state(state, x.device)  # what is drawn after the last goes on as after the first pass
-        features(part).backward(gradient)
+        again = features(part)
+        if again.requires_grad:  # not where all that makes embeddings is frozen
+            again.backward(gradient)
 
 
 def _random_state(device: torch.device) -> torch.Tensor:

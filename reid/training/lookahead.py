@@ -1,5 +1,7 @@
 """Lookahead: slow weights that follow those of any optimizer (Zhang 2019)."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -8,7 +10,8 @@ import torch
 class Lookahead:
     """An optimizer around another: after every k of its steps the slow weights go a part of the way to its weights.
 
-    The weights then are the slow ones, from which the other goes on.
+    The weights then are the slow ones, from which the other goes on. What a training ends in, or is scored in between,
+    are the slow ones too (:meth:`round_ended`).
 
     Args:
         optimizer: the one inside.
@@ -38,6 +41,20 @@ class Lookahead:
             for slow, fast in zip(self.slow, self._params(), strict=True):
                 slow.lerp_(fast, self.alpha)
                 fast.copy_(slow)
+
+    @contextlib.contextmanager
+    def round_ended(self) -> Iterator[None]:
+        """Weights as if the k steps that are under way ended now; afterwards those as they were."""
+        fast = [p.detach().clone() for p in self._params()]
+        with torch.no_grad():
+            for p, slow in zip(self._params(), self.slow, strict=True):
+                p.copy_(slow.lerp(p, self.alpha))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for p, kept in zip(self._params(), fast, strict=True):
+                    p.copy_(kept)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -81,7 +81,8 @@ def matrices_of(backbone: nn.Module) -> dict[int, int]:
         if isinstance(module, nn.Conv2d | nn.Linear):
             layers.append(module)
             if getattr(module, "groups", 1) == 1:
-                found[id(module.weight)] = 3 if name.endswith("qkv") else 1
+                of_three = name.endswith("qkv") and module.weight.shape[0] == 3 * module.weight.shape[1]
+                found[id(module.weight)] = 3 if of_three else 1
         elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             found[id(module.in_proj_weight)] = 3
     if layers:

@@ -35,8 +35,8 @@ def _amsgrad(groups: Groups, params: Optimizer) -> torch.optim.Optimizer:
 
 @OPTIMIZERS.implement("sgd")
 def _sgd(groups: Groups, params: Optimizer) -> torch.optim.Optimizer:
-    more: dict[str, Any] = {"weight_decay": params.weight_decay, "momentum": 0.9, "fused": True}
-    return torch.optim.SGD(groups, lr=params.learning_rate, **more)
+    # not fused: where fp16 skips the first step, PyTorch's fused kernel keeps a momentum that was never written
+    return torch.optim.SGD(groups, lr=params.learning_rate, weight_decay=params.weight_decay, momentum=0.9)
 
 
 @OPTIMIZERS.implement("rmsprop")
@@ -60,7 +60,8 @@ def make(params: Any, network: Embedder, criterion: nn.Module) -> torch.optim.Op
 
     With L blocks in the backbone, block i from its input has the learning rate
     ``learning_rate * layer_decay ** (L - i)``; what follows the backbone has the whole (Clark 2020). The biases of
-    batch norms have ``bias_scale`` times that, and as much weight decay a step as the others (Jordan 2024).
+    batch norms have ``bias_scale`` times that, and a weight decay that is divided by it, so that a decoupled one takes
+    as much a step as of the others (Jordan 2024).
 
     Args:
         params: reid.params.optimizer.Optimizer of one of the registry ``OPTIMIZERS``.

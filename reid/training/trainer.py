@@ -19,6 +19,7 @@ from reid.training.augmentation import Augment
 from reid.training.averaging import average_of
 from reid.training.dataset import Identities, Images
 from reid.training.feed import Feed, Order
+from reid.training.lookahead import Lookahead
 from reid.training.losses import BatchLoss
 from reid.training.precise_bn import precise, sample
 from reid.training.samplers import epoch_batches
@@ -233,9 +234,20 @@ class Trainer:
 
     def _backward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         losses = self.criterion(embeddings, *labels, self.network.bnneck(embeddings))
-        self.scaler.scale(losses["loss"] / self.params.optimizer.accumulation).backward()
+        self.scaler.scale(losses["loss"] / self._batches_of_update()).backward()
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
+
+    def _batches_of_update(self) -> int:
+        """How many batches the present update is the mean of: at the end of an epoch or of the training fewer."""
+        most = self.params.optimizer.accumulation
+        done = self.batch % most
+        seen = self.seen - sum(map(len, self.batches[self.batch - done : self.batch]))
+        for count, rows in enumerate(self.batches[self.batch - done :][:most], 1):
+            seen += len(rows)
+            if self._progress_at(self.batch - done + count, seen) >= 1:
+                break
+        return count
 
     def _update(self) -> None:
         ranks.mean_gradients(self.trained)
@@ -275,7 +287,7 @@ class Trainer:
         averaging = params.averaging
         by_epochs = self.average is not None and not isinstance(averaging, MovingAverage)
         if self.average and by_epochs and (over or self.epoch + averaging.last >= params.epochs):
-            self.average.update_parameters(self.network)
+            self.average.update_parameters(self._present())
         due = self.validator and (over or (self.epoch + 1) % params.validation.every == 0)
         valid = self._evaluate() if due else {}
         count = sum(len(rows) for rows in self.batches[: self.batch])
@@ -288,7 +300,7 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         assert self.validator
-        networks = {"mAP": self.precise(self.network)}
+        networks = {"mAP": self.precise(self._present())}
         if self.averaged:
             networks["mAP_averaged"] = self.precise(self.averaged)
         scores = {name: self.validator.score(network, self.dtype) for name, network in networks.items()}
@@ -310,7 +322,14 @@ class Trainer:
 
     def last(self) -> Embedder:
         """The network as it is at the end: its averaged weights where there are any."""
-        return self.precise(self.averaged or self.network)
+        return self.precise(self.averaged or self._present())
+
+    def _present(self) -> Embedder:
+        """The network with the weights that a training would end in now: of a Lookahead the slow ones, in a copy."""
+        if not isinstance(self.optimizer, Lookahead):
+            return self.network
+        with self.optimizer.round_ended():
+            return copy.deepcopy(self.network)
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs, in types that load without running code."""

@@ -54,6 +54,11 @@ def test_chunks_give_the_gradient_of_the_whole_batch(chunk, more):
     assert_close(after(2, VIT | more), after(2, VIT | more | {"chunk": chunk}), 1e-9)
 
 
+def test_chunks_train_what_follows_embeddings_that_are_frozen():
+    frozen = {"loss": {"id": {}}, "network.weights": "any.pth", "optimizer.frozen_epochs": 1}
+    assert_close(after(2, VIT | frozen), after(2, VIT | frozen | {"chunk": 5}), 1e-9)
+
+
 def test_chunks_accumulate_and_clip_as_whole_batches_do():
     more = {"optimizer.accumulation": 2, "optimizer.clip_norm": 0.1, "averaging": {"kind": "ema", "decay": 0.5}}
     assert_close(after(4, VIT | more), after(4, VIT | more | {"chunk": 3}), 1e-9)

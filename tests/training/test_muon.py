@@ -71,6 +71,17 @@ def made(network, **changes):
     return optimizers.make(model({"optimizer": {**MUON, **changes}}).optimizer, network, nn.Linear(4, 3))
 
 
+def test_three_matrices_are_taken_apart_where_there_are_three():
+    class Attention(nn.Module):
+        def __init__(self, rows):
+            super().__init__()
+            self.first, self.qkv = nn.Linear(6, 6), nn.Linear(6, rows)
+
+    for rows, count in ((18, 3), (12, 1), (24, 1)):
+        network = Attention(rows)
+        assert matrices_of(network) == {id(network.qkv.weight): count}
+
+
 @pytest.mark.parametrize(
     "backbone, size, pooling, some, others",
     [

@@ -194,6 +194,22 @@ def test_accumulation_is_the_mean_of_the_batches_gradients():
         torch.testing.assert_close(value, after[1][name], atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("batches, steps, limit", [(3, 3, {}), (4, 2, {"max_images": 30})])
+def test_an_update_of_fewer_batches_is_their_mean_too(batches, steps, limit):
+    """At the end of an epoch, or of the training, there may be fewer than are accumulated."""
+    same = {**CHEAP, "augmentation.flip": None, "loss.id": None, "epochs": 1, "optimizer.kind": "sgd"}
+    one, many = trainer_of(same), trainer_of({**same, "optimizer.accumulation": 4, **limit})
+    many.batches = [one.batches[0]] * batches
+    for trainer in (one, many):
+        trainer.network.eval()  # running statistics would differ
+    one.step()
+    for _ in range(steps):
+        many.step()
+    assert many.epoch_is_over
+    for name, value in weights(one.network).items():
+        torch.testing.assert_close(weights(many.network)[name], value, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("clip_norm", [0.01, 1e6])
 def test_gradients_are_clipped_to_their_norm(clip_norm):
     trainer = trainer_of({**CHEAP, "optimizer.clip_norm": clip_norm})
