@@ -31,8 +31,8 @@ def looks(result: dict[str, Any]) -> str:
     unused = "; test was not used to choose" if "test" in result["queries"] else ""
     return (
         f"{count} comparison{'s' if count != 1 else ''} with an interval each: of rows that change nothing, about "
-        "one in twenty gets an interval without zero by chance. The best of several rows looks better on valid than it "
-        f"is{unused}."
+        "one in twenty gets an interval without zero by chance. The best of several rows looks better on valid than "
+        f"it is{unused}."
     )
 
 
