@@ -168,7 +168,8 @@ def test_a_row_that_is_wrong_on_top_of_what_stays_does_not_stop_the_others(tmp_p
     assert "bad" in plan.axes[1].problems["bad"] and "sampler.actions" in plan.axes[1].problems["bad"]
 
 
-def test_jobs_have_the_parameters_of_their_row_and_seed(tmp_path):
+def test_jobs_have_the_parameters_of_their_row_and_seed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     study, path = read(tmp_path)
     plan = check(study, path)
     jobs = write_jobs(tmp_path / "out", plan, plan.base.params, True)
@@ -185,7 +186,38 @@ def test_jobs_have_the_parameters_of_their_row_and_seed(tmp_path):
     assert data["root"].startswith("data/studies/") and data["source"].startswith("data/studies/")
 
 
-def test_forty_rows_with_three_seeds_are_planned_in_five_seconds(tmp_path):
+def shared_jobs(folder, plan, project):
+    jobs = write_jobs(folder, plan, project, False)
+    return {kind: jobs[kind] for kind in ("sources", "data")}
+
+
+def test_jobs_that_studies_share_have_the_same_parameters_in_each(tmp_path, monkeypatch):
+    """All of these are parameters of Snakemake's rules, and a file of another name would make the data again."""
+    monkeypatch.chdir(tmp_path)
+    one = shared_jobs(tmp_path / "one", check(*read(tmp_path, {"seeds": [1]})), None)
+    other = check(*read(tmp_path, {"seeds": [2], "change": {"epochs": 7}}))
+    assert shared_jobs(tmp_path / "two", other, None) == one
+    for jobs in one.values():
+        for job in jobs.values():
+            assert check_params(load(Path(job["params"]).read_text())).download.source
+
+
+def test_a_study_stays_with_the_data_that_it_has_begun_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study, path = read(tmp_path)
+    plan = check(study, path)
+    own = plan.base.params
+    begun = shared_jobs(tmp_path / "one", plan, None)
+    assert shared_jobs(tmp_path / "one", plan, own) == begun
+    other = shared_jobs(tmp_path / "two", plan, own)
+    assert {job["root"] for jobs in other.values() for job in jobs.values()} == {"data"}
+    plan = check(*read(tmp_path, {"change": {"thumbnails.fit": "pad"}}))
+    (data,) = shared_jobs(tmp_path / "one", plan, plan.base.params)["data"].values()  # its index lies with its zip
+    assert data["source"].startswith("data/studies/") and data["root"].startswith("data/studies/")
+
+
+def test_forty_rows_with_three_seeds_are_planned_in_five_seconds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     axes = [
         {"axis": f"axis {a}", "rows": {f"row {r}": {"epochs": 1000 + 5 * a + r} for r in range(5)}} for a in range(8)
     ]
