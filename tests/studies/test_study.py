@@ -83,6 +83,16 @@ def test_null_takes_away_and_missing_sections_are_made():
     assert base == load(MINIMAL)
 
 
+@pytest.mark.parametrize(
+    "place", ["averaging", "augmentation.crop.margin", "optimizer.momentum", "network.projection", "train.classes",
+              "download.sha256.train", "distances.models.one", "distances.postprocessing.sinkhorn.iterations"]
+)  # fmt: skip
+def test_what_is_not_there_can_be_taken_away(place):
+    base = load(MINIMAL)
+    row = changed(base, {place: None})
+    assert check_params(row) == check_params(base) and difference(base, row) == ""
+
+
 def test_difference_pasted_over_the_base_is_the_row():
     base = changed(load(MINIMAL), {"averaging": {"kind": "ema", "decay": 0.9}})
     changes = {"loss": {"supcon": {"temperature": 1e-3}}, "averaging": None, "embed.flip_test": True}
@@ -114,6 +124,19 @@ def test_difference_pasted_over_the_base_is_the_row():
         ([{"axis": "a", "change": {}, "row": {}}], ["row: is not part of a study; did you mean rows?"]),
         ([{"axis": "a", "change": {}, "stays": "best"}], ["axes[0].stays", "'mean', 'interval'"]),
         ([{"axis": "a", "cross": {"x": {"p": {"epochs": 1}}, "y": {"q": {"epochs": 2}}}}], ["epochs is changed"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"loss.supcon": {}}}, "y": {"q": {"loss.supcon.weight": 2}}}}],
+         ["a: loss.supcon and loss.supcon.weight in it are changed by two of its factors"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"loss.supcon.weight": 2}}, "y": {"q": {"loss": {"id": {}}}}}}],
+         ["a: loss and loss.supcon.weight in it are changed by two of its factors"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"loss.id.weight": 2, "loss.id": {}}}}}],
+         ["a: p: changes loss.id and loss.id.weight in it; write all of it into loss.id"]),
+        ([{"axis": "a", "change": {"loss.id.weight": 2, "loss": {"id": {}}}}], ["a: changes loss and loss.id.weight in it"]),
+        ({"change": {"loss": {"id": {}}, "loss.id.weight": 2}}, ["change: changes loss and loss.id.weight in it"]),
+        ([{"axis": "a", "rows": {"b": {"download.synthetic.seed": 2}}}], ["a: b: download: must be the base's"]),
+        ([{"axis": "a", "change": {"augmentation.flipp": None}}], ["a: augmentation.flipp: ", "did you mean flip?"]),
+        ([{"axis": "a", "change": {"loss.tripplet.margin": None}}], ["tripplet is not", "did you mean triplet?"]),
+        ([{"axis": "a", "change": {"embed.flip_tst": None}}], ["a: embed.flip_tst: ", "did you mean flip_test?"]),
+        ({"change": {"optimizer.momentumm": None}}, ["change: optimizer.momentumm", "did you mean momentum?"]),
         ([{"axis": "a", "cross": {"x": {"p, q": {}, "p": {}}, "y": {"r": {}, "q, r": {}}}}], ["2 combin", "p, q, r"]),
         ([{"axis": "a", "cross": {f"f{i}": {"p": {}, "q": {}, "r": {}} for i in range(99)}}], ["more than 1,000"]),
         ([], ["axes"]),
