@@ -1,6 +1,7 @@
 """The jobs of a study's rows: what scripts/study.py has planned, by the pipeline's own programs.
 
 INPUTS   results/studies/{study}/plan.json, params/{job}.yaml; data/ where a row has the data of params.yaml
+         data/studies/{source}/params.yaml, data/studies/{data}/params.yaml     the same file for every study
 OUTPUTS  data/studies/{source}/raw/, index/           zips of other sources, and their indexes
          data/studies/{data}/thumbnails/              stores of other sizes or sources
          results/studies/{study}/weights/, trainings/, embeddings/, scores/, browse/

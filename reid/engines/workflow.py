@@ -65,10 +65,19 @@ def params(workflow: Any) -> Params:
 def read_as_we_do(config: dict[str, Any]) -> None:
     """Put ``params.yaml`` as YAML 1.2, which DVC and we take it for, where Snakemake's YAML 1.1 put it.
 
-    To that a model with the name ``yes`` is one with the name True.
+    To that a model with the name ``yes`` is one with the name True. Values that DVC holds for equal get one form here,
+    because Snakemake compares the text of a rule's parameters: sections have their keys in order, and 1.0 is 1.
     """
     config.clear()
-    config.update(read_content())
+    config.update(_in_one_form(read_content()))
+
+
+def _in_one_form(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _in_one_form(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_in_one_form(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def prepare(workflow: Any) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from reid.core.errors import ReidError
-from reid.params.error_location import nearest
-from reid.params.schema import section_class
+from reid.params.error_location import find, nearest
+from reid.params.schema import params_class, section_class
 
 SECTIONS = ("download", "thumbnails", "train", "embed", "distances", "evaluate")
 Content = dict[str, Any]
@@ -28,10 +28,11 @@ def changed(content: Content, changes: dict[str, Any]) -> Content:
             file: ``loss.triplet``, ``embed.flip_test``.
 
     Raises:
-        ReidError: a place cannot be one, or goes through a value.
+        ReidError: a place cannot be one, goes through a value, or is no parameter and so cannot be taken away.
     """
     content = copy.deepcopy(content)
-    model = content["models"][model_name(content)]
+    only = model_name(content)
+    model = content["models"][only]
     known = [*section_class("Model").model_fields, *SECTIONS]
     for place, value in changes.items():
         *sections, key = place.split(".")
@@ -39,17 +40,39 @@ def changed(content: Content, changes: dict[str, Any]) -> Content:
         if first not in known:
             raise ReidError(f"{place}: {first} is no part of a model and no section; {nearest(first, known)}")
         inner = content if first in SECTIONS else model
+        if value is None:  # a wrong value is seen when the row is checked, nothing is not
+            _check_known(place, [] if first in SECTIONS else ["models", only])
         for name in sections:
             if inner.get(name) is None:
+                if value is None:
+                    break
                 inner[name] = {}
             if not isinstance(inner[name], dict):
                 raise ReidError(f"{place}: {name} is {inner[name]!r} here, not a section; change {name} as a whole")
             inner = inner[name]
-        if value is None:
-            inner.pop(key, None)
         else:
-            inner[key] = copy.deepcopy(value)
+            if value is None:
+                inner.pop(key, None)
+            else:
+                inner[key] = copy.deepcopy(value)
     return content
+
+
+def _check_known(place: str, above: list[str]) -> None:
+    """Check that each name of a place is a parameter.
+
+    Args:
+        place: dotted.
+        above: where in the file it begins.
+
+    Raises:
+        ReidError: one is none.
+    """
+    names = place.split(".")
+    for end, name in enumerate(names, 1):
+        _, known = find((*above, *names[:end]), params_class(), unknown=True)
+        if known and name not in known:  # none where the names are the user's own
+            raise ReidError(f"{place}: {name} is not a parameter; {nearest(name, known)}")
 
 
 def difference(base: Content, row: Content) -> str:

@@ -1,10 +1,12 @@
 """What the engine runs for a plan, as JSON, and the parameter file of each job."""
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from reid.core.files import write_json
+from reid.core.errors import ReidError
+from reid.core.files import read_json, write_json
 from reid.params.schema import Params
 from reid.studies.changes import as_yaml, model_name
 from reid.studies.plan import Plan
@@ -33,6 +35,10 @@ def write_jobs(
 ) -> dict[str, Any]:
     """Write ``plan.json`` and the parameter files into the folder of a study's results.
 
+    Zips and stores outside of ``data/`` serve all studies, so their parameter file lies beside them: in the folder of
+    one study it would be another parameter to Snakemake in the next, and all would be made again. A study that has
+    begun with them stays with them, though ``params.yaml`` may come to have the same data.
+
     Args:
         folder: of the results.
         plan: the rows.
@@ -45,26 +51,39 @@ def write_jobs(
         dict: each kind of job to its names, with what they need
     """
     scored = list(plan.study.splits)
+    begun = _begun(folder)
     jobs: dict[str, Any] = {"folder": str(folder), "on_gpu": on_gpu, "galleries": list(galleries), "scored": scored}
     for row, seed in plan.runs():
         if row.jobs(seed).score in without:
             continue
         text = as_yaml(row.with_seed(seed))
-        for kind, name, what in _needs(row, seed, project):
+        for kind, name, what in _needs(row, seed, project, begun):
             if name not in jobs.setdefault(kind, {}):
-                path = folder / "params" / f"{name}.yaml"
+                shared = what.get("root", "data") != "data"
+                path = Path(what["root"], "params.yaml") if shared else folder / "params" / f"{name}.yaml"
                 _write(path, text)
                 jobs[kind][name] = {"params": str(path), **what}
     write_json(folder / "plan.json", jobs)
     return jobs
 
 
-def _needs(row: Row, seed: int, project: Params | None) -> list[tuple[str, str, dict[str, Any]]]:
+def _begun(folder: Path) -> set[str]:
+    """Where a study that has run has its zips and stores."""
+    try:
+        plan = read_json(folder / "plan.json")
+    except ReidError:  # it has not run
+        return set()
+    return {what["root"] for kind in ("sources", "data") for what in plan.get(kind, {}).values()}
+
+
+def _needs(row: Row, seed: int, project: Params | None, begun: set[str]) -> list[tuple[str, str, dict[str, Any]]]:
     """The jobs of a run: kind, name, what it needs; ``section`` holds the parameters that decide about it."""
     jobs, params, name = row.jobs(seed), row.params, model_name(row.content)
-    ours = project is not None and source_name(project) == jobs.source
-    source = "data" if ours else f"data/studies/{jobs.source}"
-    data = "data" if project is not None and data_name(project) == jobs.data else f"data/studies/{jobs.data}"
+    source, data = f"data/studies/{jobs.source}", f"data/studies/{jobs.data}"
+    if project is not None and source_name(project) == jobs.source and source not in begun:
+        source = "data"
+        if data_name(project) == jobs.data and data not in begun:
+            data = "data"
     section = row.section(seed)
     training = {
         "model": name,
@@ -96,7 +115,9 @@ def _needs(row: Row, seed: int, project: Params | None) -> list[tuple[str, str, 
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a parameter file, of which there are hundreds: half of one is seen, and mended, by the next run."""
+    """Write a parameter file as a whole: a job of another study may read it. There are hundreds, without digests."""
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        partial = path.with_name(f".{os.getpid()}.partial")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)

@@ -8,7 +8,7 @@ from reid.params.files import missing_files
 from reid.params.reading import check_params, read_content
 from reid.studies.changes import Content, changed
 from reid.studies.choice import Outcomes, choose
-from reid.studies.rows import Row
+from reid.studies.rows import Row, source_name
 from reid.studies.study import Axis, Study
 
 BASE = "base"
@@ -106,6 +106,10 @@ def expand(study: Study, path: Path, base: Base, outcomes: Outcomes | None = Non
             where = f"{path}: {axis.axis}" + (f": {name}" if axis.change is None else "")
             try:
                 row = Row(name, changed(current.content, changes), where, changes)
+                if source_name(row.params) != source_name(base.row.params):
+                    raise ReidError(
+                        "download: must be the base's, for rows are compared; put it into the study's change"
+                    )
                 row.check(seeds)
                 rows.append(row)
             except ReidError as error:

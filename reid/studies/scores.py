@@ -19,10 +19,12 @@ Interval = list[float] | None
 class Scores(NamedTuple):
     """A split as one row ranked it.
 
-    ``queries`` is the table of the first seed, by bbox_idx; ``ap`` float64 and ``first`` bool (a match at rank 1) are
-    seeds x queries.
+    ``queries`` is the table of the first seed, by bbox_idx, read from ``path``; ``ap`` float64 and ``first`` bool (a
+    match at rank 1) are seeds x queries.
     """
 
+    path: str
+    split: str
     queries: pa.Table
     ap: np.ndarray
     first: np.ndarray
@@ -42,7 +44,8 @@ def read_scores(paths: Sequence[Path], split: str) -> Scores:
     first, names = results[0], list(map(str, paths))
     tables = [align(first, other, (names[0], name))[1] for other, name in zip(results, names, strict=True)]
     ap = np.stack([values(table, "AP") for table in tables])
-    return Scores(tables[0], ap, np.stack([values(table, "first_match_rank") == 1 for table in tables]))
+    first_match = np.stack([values(table, "first_match_rank") == 1 for table in tables])
+    return Scores(names[0], first[1]["split"], tables[0], ap, first_match)
 
 
 @functools.lru_cache(4)
@@ -67,7 +70,12 @@ def difference(before: Scores, after: Scores, evaluate: Evaluate) -> dict[str, A
 
     Returns:
         dict: ``mAP`` and ``rank-1``, each with ``difference`` and ``interval`` (95 %; None with one action)
+
+    Raises:
+        ReidError: they are not of the same queries.
     """
+    one, other = ((scores.queries, {"split": scores.split}) for scores in (before, after))
+    align(one, other, (before.path, after.path))
     change = {
         "mAP": after.ap.mean(0) - before.ap.mean(0),
         "rank-1": after.first.mean(0) - before.first.mean(0),

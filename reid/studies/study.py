@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -107,6 +107,22 @@ def _line(item: Any) -> str:
     return f"{where}: {'is missing' if item['type'] == 'missing' else item['msg']}"
 
 
+def _inside(places: Iterable[str], others: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Each place that is one of the others or a part of one, with that one."""
+    for place in places:
+        names = place.split(".")
+        for end in range(1, len(names) + 1):
+            if (whole := ".".join(names[:end])) in others:
+                yield place, whole
+
+
+def _twice(row: Places, where: str) -> Iterator[str]:
+    """Places of a row that lie in each other: what stands last would win."""
+    for place, whole in sorted(_inside(row, row)):
+        if place != whole:
+            yield f"{where}: changes {whole} and {place} in it; write all of it into {whole}"
+
+
 def _contradictions(study: Study) -> Iterator[str]:
     seen: set[str] = set()
     for axis in study.axes:
@@ -126,10 +142,17 @@ def _contradictions(study: Study) -> Iterator[str]:
                     yield f"axes: {axis.axis}: {times} combinations have the name {name}; name their rows otherwise"
             places = [{place for row in rows.values() for place in row} for rows in axis.cross.values()]
             for i, one in enumerate(places):
-                for place in sorted(one & set().union(*places[:i])):
-                    yield f"axes: {axis.axis}: {place} is changed by two of its factors"
+                before = set().union(*places[:i])
+                for place, whole in sorted({*_inside(one, before), *_inside(before, one)}):
+                    what = f"{place} is" if place == whole else f"{whole} and {place} in it are"
+                    yield f"axes: {axis.axis}: {what} changed by two of its factors"
+        for rows in [axis.rows or {}, *(axis.cross or {}).values()]:
+            for name, row in rows.items():
+                yield from _twice(row, f"axes: {axis.axis}: {name}")
+        yield from _twice(axis.change or {}, f"axes: {axis.axis}")
         if any("seed" in row for row in axis.all_rows().values()):
             yield f"axes: {axis.axis}: changes seed, which every row has from seeds; name it there"
+    yield from _twice(study.change, "change")
     if "seed" in study.change:
         yield "change: changes seed, which every row has from seeds; name it there"
     if study.splits not in (["valid", "test"], ["valid"]):

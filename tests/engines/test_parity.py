@@ -209,6 +209,24 @@ def test_a_stage_has_its_rules_parameters(stages, files, params, folder, monkeyp
             assert files[path][2] == values, name
 
 
+def test_values_that_dvc_holds_for_equal_have_one_text(tmp_path, monkeypatch):
+    """Snakemake compares the text of parameters, DVC their values: what reruns in one engine must in the other."""
+    monkeypatch.chdir(tmp_path)
+    contents = [
+        "a: {input: {height: 64, width: 32}, epochs: 2, list: [{x: 1, y: 0.5}, 1]}",
+        "a: {epochs: 2.0, list: [{y: 0.5, x: 1.0}, 1.0], input: {width: 32, height: 64}}",
+        "a: {input: {height: 64, width: 32}, epochs: 2, list: [1, {x: 1, y: 0.5}]}",
+    ]
+    forms = []
+    for content in contents:
+        Path("params.yaml").write_text(content)
+        config = {"yes": 1}
+        engine.read_as_we_do(config)
+        assert config == yaml.safe_load(content)
+        forms.append(repr(config))
+    assert forms[0] == forms[1] != forms[2]  # a list is in an order
+
+
 def test_a_ranking_is_made_of_its_split_and_of_those_that_fused_models_saw(params):
     params = copy.deepcopy(params)
     params["train"]["splits"] = ["train", "test"]

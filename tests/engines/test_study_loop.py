@@ -55,6 +55,7 @@ class Engine:
 
 
 def ran(folder, skill, monkeypatch, **changes):
+    monkeypatch.chdir(folder)
     study, path = read(folder, {"seeds": [1], **changes})
     engine = Engine(folder, skill, monkeypatch)
     return engine, lambda: studies.run(study, path, folder / "out", "2", 0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from builders.study import Skills, read
+from reid.core.errors import ReidError
 from reid.core.tables import values
 from reid.studies.plan import expand, read_base
 from reid.studies.scores import difference
@@ -76,6 +77,15 @@ def test_by_the_rule_of_intervals_only_what_is_surely_better_stays(tmp_path, ski
     low, _ = difference(*scores, part.reference.params.evaluate)["mAP"]["interval"]
     assert (low > 0) == stays and (part.kept is part.rows[0]) == stays
     assert "interval" in part.why
+
+
+def test_rows_that_were_scored_on_other_queries_have_no_difference(tmp_path):
+    plan, outcomes = planned(tmp_path, {"wide": 0.5, "supcon": BETTER, "metric": WORSE})
+    a, b = (outcomes.valid(row, [1, 2]) for row in (plan.base, plan.axes[0].rows[1]))
+    short = b._replace(queries=b.queries.slice(1), ap=b.ap[:, 1:], first=b.first[:, 1:])
+    with pytest.raises(ReidError, match="have not the same queries: 1 are only in the first") as caught:
+        difference(a, short, plan.base.params.evaluate)
+    assert a.path in str(caught.value) and b.path in str(caught.value)
 
 
 def test_differences_are_paired_by_query_and_mean_over_seeds(tmp_path):

@@ -83,6 +83,16 @@ def test_null_takes_away_and_missing_sections_are_made():
     assert base == load(MINIMAL)
 
 
+@pytest.mark.parametrize(
+    "place", ["averaging", "augmentation.crop.margin", "optimizer.momentum", "network.projection", "train.classes",
+              "download.sha256.train", "distances.models.one", "distances.postprocessing.sinkhorn.iterations"]
+)  # fmt: skip
+def test_what_is_not_there_can_be_taken_away(place):
+    base = load(MINIMAL)
+    row = changed(base, {place: None})
+    assert check_params(row) == check_params(base) and difference(base, row) == ""
+
+
 def test_difference_pasted_over_the_base_is_the_row():
     base = changed(load(MINIMAL), {"averaging": {"kind": "ema", "decay": 0.9}})
     changes = {"loss": {"supcon": {"temperature": 1e-3}}, "averaging": None, "embed.flip_test": True}
@@ -114,6 +124,19 @@ def test_difference_pasted_over_the_base_is_the_row():
         ([{"axis": "a", "change": {}, "row": {}}], ["row: is not part of a study; did you mean rows?"]),
         ([{"axis": "a", "change": {}, "stays": "best"}], ["axes[0].stays", "'mean', 'interval'"]),
         ([{"axis": "a", "cross": {"x": {"p": {"epochs": 1}}, "y": {"q": {"epochs": 2}}}}], ["epochs is changed"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"loss.supcon": {}}}, "y": {"q": {"loss.supcon.weight": 2}}}}],
+         ["a: loss.supcon and loss.supcon.weight in it are changed by two of its factors"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"loss.supcon.weight": 2}}, "y": {"q": {"loss": {"id": {}}}}}}],
+         ["a: loss and loss.supcon.weight in it are changed by two of its factors"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"loss.id.weight": 2, "loss.id": {}}}}}],
+         ["a: p: changes loss.id and loss.id.weight in it; write all of it into loss.id"]),
+        ([{"axis": "a", "change": {"loss.id.weight": 2, "loss": {"id": {}}}}], ["a: changes loss and loss.id.weight in it"]),
+        ({"change": {"loss": {"id": {}}, "loss.id.weight": 2}}, ["change: changes loss and loss.id.weight in it"]),
+        ([{"axis": "a", "rows": {"b": {"download.synthetic.seed": 2}}}], ["a: b: download: must be the base's"]),
+        ([{"axis": "a", "change": {"augmentation.flipp": None}}], ["a: augmentation.flipp: ", "did you mean flip?"]),
+        ([{"axis": "a", "change": {"loss.tripplet.margin": None}}], ["tripplet is not", "did you mean triplet?"]),
+        ([{"axis": "a", "change": {"embed.flip_tst": None}}], ["a: embed.flip_tst: ", "did you mean flip_test?"]),
+        ({"change": {"optimizer.momentumm": None}}, ["change: optimizer.momentumm", "did you mean momentum?"]),
         ([{"axis": "a", "cross": {"x": {"p, q": {}, "p": {}}, "y": {"r": {}, "q, r": {}}}}], ["2 combin", "p, q, r"]),
         ([{"axis": "a", "cross": {f"f{i}": {"p": {}, "q": {}, "r": {}} for i in range(99)}}], ["more than 1,000"]),
         ([], ["axes"]),
@@ -168,7 +191,8 @@ def test_a_row_that_is_wrong_on_top_of_what_stays_does_not_stop_the_others(tmp_p
     assert "bad" in plan.axes[1].problems["bad"] and "sampler.actions" in plan.axes[1].problems["bad"]
 
 
-def test_jobs_have_the_parameters_of_their_row_and_seed(tmp_path):
+def test_jobs_have_the_parameters_of_their_row_and_seed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     study, path = read(tmp_path)
     plan = check(study, path)
     jobs = write_jobs(tmp_path / "out", plan, plan.base.params, True)
@@ -185,7 +209,38 @@ def test_jobs_have_the_parameters_of_their_row_and_seed(tmp_path):
     assert data["root"].startswith("data/studies/") and data["source"].startswith("data/studies/")
 
 
-def test_forty_rows_with_three_seeds_are_planned_in_five_seconds(tmp_path):
+def shared_jobs(folder, plan, project):
+    jobs = write_jobs(folder, plan, project, False)
+    return {kind: jobs[kind] for kind in ("sources", "data")}
+
+
+def test_jobs_that_studies_share_have_the_same_parameters_in_each(tmp_path, monkeypatch):
+    """All of these are parameters of Snakemake's rules, and a file of another name would make the data again."""
+    monkeypatch.chdir(tmp_path)
+    one = shared_jobs(tmp_path / "one", check(*read(tmp_path, {"seeds": [1]})), None)
+    other = check(*read(tmp_path, {"seeds": [2], "change": {"epochs": 7}}))
+    assert shared_jobs(tmp_path / "two", other, None) == one
+    for jobs in one.values():
+        for job in jobs.values():
+            assert check_params(load(Path(job["params"]).read_text())).download.source
+
+
+def test_a_study_stays_with_the_data_that_it_has_begun_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study, path = read(tmp_path)
+    plan = check(study, path)
+    own = plan.base.params
+    begun = shared_jobs(tmp_path / "one", plan, None)
+    assert shared_jobs(tmp_path / "one", plan, own) == begun
+    other = shared_jobs(tmp_path / "two", plan, own)
+    assert {job["root"] for jobs in other.values() for job in jobs.values()} == {"data"}
+    plan = check(*read(tmp_path, {"change": {"thumbnails.fit": "pad"}}))
+    (data,) = shared_jobs(tmp_path / "one", plan, plan.base.params)["data"].values()  # its index lies with its zip
+    assert data["source"].startswith("data/studies/") and data["root"].startswith("data/studies/")
+
+
+def test_forty_rows_with_three_seeds_are_planned_in_five_seconds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     axes = [
         {"axis": f"axis {a}", "rows": {f"row {r}": {"epochs": 1000 + 5 * a + r} for r in range(5)}} for a in range(8)
     ]
