@@ -518,7 +518,7 @@ def test_no_epoch_keeps_the_untrained_network(minimal):
         ("models.two.augmentation.random_erasing.probability", [0, 1], [-0.1, 1.1]),
         ("models.two.optimizer.layer_decay", [0.1, 1], [0, 1.1]),
         ("models.two.optimizer.clip_norm", [0.1], [0, 2e6]),
-        ("distances.models.one", [0.1, 7], [0, -1, 2e6]),
+        ("distances.models.one", [1e-6, 7], [0, 5e-324, 9e-7, -1, 2e6]),
         ("distances.postprocessing.query_expansion.alpha", [0, 3], [-1, 101]),
         ("distances.postprocessing.reranking.lambda", [0, 1], [-0.1, 1.1]),
         ("distances.postprocessing.sinkhorn.temperature", [0.1], [0, 1e-5, 2e6]),
