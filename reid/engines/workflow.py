@@ -165,10 +165,11 @@ def content(function: Callable[..., outside.Content | None], params: Params, *pl
 def forget_other_models(models: Iterable[str]) -> None:
     """Remove embeddings of models that ``params.yaml`` no longer has: DVC sees their folder as a whole.
 
-    Only files that the pipeline made are removed; they are made again from the checkpoint, which stays.
+    Only files that the pipeline made are removed; they are made again from the checkpoint, which stays. What lies
+    behind a link is somebody's own.
     """
     for path in sorted(Path("results/embeddings").glob("*/*.npy")):
-        if path.parent.name not in models and path.stem in SPLITS:
+        if path.parent.name not in models and path.stem in SPLITS and not path.parent.is_symlink():
             logger.info(f"{path}: removed, params.yaml has no model {path.parent.name}")
             path.unlink()
             with contextlib.suppress(OSError):  # something else is in it
