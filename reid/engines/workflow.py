@@ -18,7 +18,7 @@ from reid.core.splits import SPLITS
 from reid.engines import dates, ending, holder, outside, records, rights
 from reid.params import extensions
 from reid.params.reading import read_content, read_params
-from reid.params.schema import Params
+from reid.params.schema import CHECKPOINTS, MODELS, Params
 from reid.training import trackers
 
 ROOT = Path(reid.__file__).resolve().parents[1]
@@ -137,14 +137,18 @@ def code(script: str, *packages: str, extended: bool = False) -> Any:
 
 
 def used(params: Params, split: str) -> list[str]:
-    """The splits that a ranking of ``split`` is made of: its own, and those trained on."""
+    """The splits that a ranking of ``split`` is made of: its own, and those that its models have seen."""
     trained_on = params.rankings_trained_on()
     return [name for name in SPLITS if name == split or name in trained_on]
 
 
-def fused_here(params: Params) -> list[str]:
-    """The models trained here whose distances are averaged."""
-    return [name for name in params.fused() if name in params.models]
+def checkpoints(params: Params) -> dict[str, str]:
+    """The checkpoints that a ranking is made of, path to model: of those that are fused, and those they start from."""
+    fused = [name for name in params.fused() if name in params.models]
+    found = {f"{MODELS}/{name}/{CHECKPOINTS[0]}": name for name in fused}
+    for name in fused:
+        found |= {path: ancestor for ancestor, path in params.ancestors(name).items()}
+    return found
 
 
 def names(models: Iterable[str]) -> str:

@@ -7,11 +7,9 @@ from reid.core import file_type
 from reid.core.errors import ReidError
 from reid.core.files import regular
 from reid.core.splits import RANKED, SPLITS
-from reid.params.schema import Params
+from reid.params.schema import CHECKPOINTS, MODELS, Params
 
 MODEL_ZOO = "Torchreid's model zoo (https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO)"
-MODELS = "results/models"  # where a run makes CHECKPOINTS of each model, in a folder of its name
-CHECKPOINTS = ("model.safetensors", "last.safetensors")
 
 
 def named_files(params: Params) -> list[tuple[str, Path]]:
@@ -27,15 +25,6 @@ def named_files(params: Params) -> list[tuple[str, Path]]:
     return named
 
 
-def made_here(params: Params, model: str) -> str | None:
-    """The checkpoint of a model of this file that a model starts from, by its path from here; None without one."""
-    path = params.models[model].network.file()
-    parts = Path(os.path.relpath(path, MODELS)).parts if path else ()
-    if len(parts) == 2 and parts[0] in params.models and parts[1] in CHECKPOINTS:
-        return f"{MODELS}/{parts[0]}/{parts[1]}"
-    return None
-
-
 def missing_files(params: Params) -> list[str]:
     """What is wrong with :func:`named_files`: a line for each that is missing, of another kind, or not readable.
 
@@ -46,7 +35,7 @@ def missing_files(params: Params) -> list[str]:
     outputs = _outputs(params)
     for place, path in named_files(params):
         model = place.split(".")[1] if place.endswith(".weights") else None
-        made = _made_of(params, model) if model else []
+        made = list(params.ancestors(model)) if model else []
         if model in made:
             through = "".join(f" through {name}" for name in made if name != model)
             problems.append(f"{place}: {path}: is made of {model} itself{through}; name another file")
@@ -58,14 +47,6 @@ def missing_files(params: Params) -> list[str]:
         elif not made and (problem := _problem(path, bool(model))):
             problems.append(f"{place}: {problem}{_remedy(params, model) if model else ''}")
     return problems
-
-
-def _made_of(params: Params, model: str) -> list[str]:
-    """Models of this file that a model starts from: the one whose checkpoint it names, that one's, and so on."""
-    names: list[str] = []
-    while (made := made_here(params, names[-1] if names else model)) and (name := Path(made).parent.name) not in names:
-        names.append(name)
-    return names
 
 
 def _outputs(params: Params) -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from builders import ROOT
 from builders.whole import FULL, changed, load
 from reid.params import check_params
-from reid.params.files import made_here, missing_files, named_files
+from reid.params.files import missing_files, named_files
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_checkpoint_of_another_model_of_this_run_need_not_be_there_yet(content, 
     for name, made, lines in (("one", f"results/models/one/{file}", 0), ("three", None, 1)):
         for path in (f"./results/models/{name}/{file}", f"{here}/home/../results/models/{name}/{file}"):
             params = check_params(changed(content, "models.two.network.weights", path))
-            assert made_here(params, "two") == made and len(missing_files(params)) == lines
+            assert params.made_here("two") == made and len(missing_files(params)) == lines
 
 
 def test_no_model_starts_from_what_is_made_of_it(content, here):
