@@ -20,7 +20,13 @@ if __name__ == "__main__":
     parser.add_argument("--ranking", required=True, type=Path, help="the submission")
     parser.add_argument("--receipts", required=True, type=Path, nargs="+", help="of the zips that it was made of")
     parser.add_argument("--inputs", required=True, type=Path, nargs="+", help="indexes, stores, weights, embeddings")
-    parser.add_argument("--checkpoints", type=Path, nargs="*", default=[], help="of the models that were fused")
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="of the models that were fused, and of those that they start from",
+    )
     parser.add_argument("--out", required=True, type=Path, help="the provenance to make (JSON)")
     parser.add_argument("--params", default="params.yaml")
     cli.run(main, parser)

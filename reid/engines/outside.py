@@ -18,7 +18,7 @@ from reid.core.checksums import sums_path
 from reid.core.errors import ReidError, summarise
 from reid.core.files import read_json, regular, sha256, write_json
 from reid.core.splits import RANKED, SPLITS
-from reid.params.files import made_here, missing_files
+from reid.params.files import missing_files
 from reid.params.schema import Params
 from reid.raw.directory import directory_bytes
 from reid.raw.tree import walk
@@ -103,7 +103,7 @@ def download(params: Params, split: str) -> Content | None:
 def weights(params: Params, model: str) -> Content | None:
     """Content of the file that a model starts from; None without one, and for a checkpoint that a run here makes."""
     path = params.models[model].network.file()
-    return None if path is None or made_here(params, model) else _remembered(Path(path), _of_file)
+    return None if path is None or params.made_here(model) else _remembered(Path(path), _of_file)
 
 
 def external(params: Params, model: str, split: str) -> Content:

@@ -20,7 +20,6 @@ from ruamel.yaml import YAML
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.engines import holder, outside, profiles
-from reid.params.files import made_here
 from reid.params.reading import check_params, read_content
 from reid.params.schema import Params
 
@@ -95,7 +94,7 @@ def check(params: Params) -> None:
     if set("{}") & set(os.getcwd()):
         raise ReidError(f"{os.getcwd()}: DVC cannot work in a folder with {{ or }} in its name; snakemake alone can")
     for model in params.models:
-        if made := made_here(params, model):
+        if made := params.made_here(model):
             raise ReidError(
                 f"models.{model}.network.weights: {made} is made by another stage, and DVC cannot order stages by a "
                 "parameter; run snakemake, or copy the checkpoint to a folder of your own and name that"

@@ -18,7 +18,7 @@ from reid.core.splits import SPLITS
 from reid.engines import dates, ending, holder, outside, records, rights
 from reid.params import extensions
 from reid.params.reading import read_content, read_params
-from reid.params.schema import Params
+from reid.params.schema import CHECKPOINTS, MODELS, Params
 from reid.training import trackers
 
 ROOT = Path(reid.__file__).resolve().parents[1]
@@ -146,14 +146,18 @@ def code(script: str, *packages: str, extended: bool = False) -> Any:
 
 
 def used(params: Params, split: str) -> list[str]:
-    """The splits that a ranking of ``split`` is made of: its own, and those trained on."""
+    """The splits that a ranking of ``split`` is made of: its own, and those that its models have seen."""
     trained_on = params.rankings_trained_on()
     return [name for name in SPLITS if name == split or name in trained_on]
 
 
-def fused_here(params: Params) -> list[str]:
-    """The models trained here whose distances are averaged."""
-    return [name for name in params.fused() if name in params.models]
+def checkpoints(params: Params) -> dict[str, str]:
+    """The checkpoints that a ranking is made of, path to model: of those that are fused, and those they start from."""
+    fused = [name for name in params.fused() if name in params.models]
+    found = {f"{MODELS}/{name}/{CHECKPOINTS[0]}": name for name in fused}
+    for name in fused:
+        found |= {path: ancestor for ancestor, path in params.ancestors(name).items()}
+    return found
 
 
 def names(models: Iterable[str]) -> str:
@@ -174,10 +178,11 @@ def content(function: Callable[..., outside.Content | None], params: Params, *pl
 def forget_other_models(models: Iterable[str]) -> None:
     """Remove embeddings of models that ``params.yaml`` no longer has: DVC sees their folder as a whole.
 
-    Only files that the pipeline made are removed; they are made again from the checkpoint, which stays.
+    Only files that the pipeline made are removed; they are made again from the checkpoint, which stays. What lies
+    behind a link is somebody's own.
     """
     for path in sorted(Path("results/embeddings").glob("*/*.npy")):
-        if path.parent.name not in models and path.stem in SPLITS:
+        if path.parent.name not in models and path.stem in SPLITS and not path.parent.is_symlink():
             logger.info(f"{path}: removed, params.yaml has no model {path.parent.name}")
             path.unlink()
             with contextlib.suppress(OSError):  # something else is in it

@@ -14,7 +14,7 @@ from reid.core.files import read_json
 from reid.lineage.provenance import checkpoint, content
 from reid.params.reading import model_params, read_params
 from reid.params.registries import POSTPROCESSING
-from reid.params.schema import Params, parts
+from reid.params.schema import CHECKPOINTS, Params, parts
 
 _SOURCES = {
     "synthetic": "synthetic matches that the pipeline draws itself",
@@ -81,19 +81,21 @@ def model_card(model: str, params_path: Path | str, data: Path | str, results: P
             "pipeline, or put back the parameters of that run"
         )
     summary = run.summary(model)
-    if summary.get("trained_on") != params.trained_on(model):
-        raise ReidError(
-            f"{run.results}: {model} was trained on {summary.get('trained_on')}, and {params_path} says "
-            f"{params.trained_on(model)}; run the pipeline, or put back the parameters of that run"
-        )
+    for name in (model, *params.ancestors(model)):
+        splits = run.summary(name).get("trained_on")
+        if splits != params.trained_on(name):
+            raise ReidError(
+                f"{run.results}: {name} was trained on {splits}, and {params_path} says {params.trained_on(name)}; "
+                "run the pipeline, or put back the parameters of that run"
+            )
     try:
         sections = [
             [f"# {model}: a model for the re-identification of soccer players"],
             _what(params, made, summary),
-            _training_data(params, run, summary),
+            _training_data(params, run, summary, model),
             _pretraining(params, run, model),
             _scores(params, run, model),
-            _limits(params, summary, model),
+            _limits(params, model),
             _origin(run, made),
             ["## Parameters", "", "```yaml", yaml.safe_dump(made["parameters"], sort_keys=False).strip(), "```"],
         ]
@@ -114,15 +116,18 @@ def _what(params: Params, made: dict[str, Any], summary: dict[str, Any]) -> list
     ]
 
 
-def _training_data(params: Params, run: Run, summary: dict[str, Any]) -> list[str]:
+def _training_data(params: Params, run: Run, summary: dict[str, Any], model: str) -> list[str]:
     lines = ["## Training data", "", f"Source: {_SOURCES[params.download.source]}.", ""]
-    trained_on = summary["trained_on"]
-    if not trained_on:
+    seen = params.seen_by(model)
+    if not seen:
         return [*lines, "**Trained on no split**: the pretrained weights are used as they come."]
     lines += ["| split trained on | images | SHA-256 of the zip |", "|---|---|---|"]
-    for split in trained_on:
+    for split in seen:
         receipt = run.zip_receipt(split)
         lines.append(f"| {split} | {receipt['images']:,} | `{receipt['sha256']}` |")
+    if not summary["trained_on"]:
+        trained = ", ".join(name for name in params.ancestors(model) if params.trained_on(name))
+        return [*lines, "", f"By the training of {trained}, whose weights are used as they come."]
     used = f"{summary['thumbnails']:,} thumbnails of {summary['identities']:,} identities"
     classes = f", of the classes {', '.join(params.train.classes)}" if params.train.classes else ""
     return [*lines, "", f"Used of them: {used}{classes}."]
@@ -133,6 +138,11 @@ def _pretraining(params: Params, run: Run, model: str) -> list[str]:
     head = ["## Public pretraining", ""]
     if weights is None:
         return [*head, "None: trained from random weights."]
+    if made := next(iter(params.ancestors(model)), None):
+        return [
+            *head,
+            f"That of {made}, which is trained here too; this model starts from its checkpoint `{weights}`.",
+        ]
     kept = content(run.data / f"weights/{model}.safetensors")
     return [
         *head,
@@ -174,17 +184,21 @@ def _scores(params: Params, run: Run, model: str) -> list[str]:
     return lines
 
 
-def _limits(params: Params, summary: dict[str, Any], model: str) -> list[str]:
+def _limits(params: Params, model: str) -> list[str]:
     lines = ["## Limits", ""]
-    trained_on = summary["trained_on"]
-    for split in trained_on:
+    for split in params.seen_by(model):
         if split != "train":
             lines.append(f"- Trained on {split}: its scores of {split} mean nothing, and must not be reported.")
     if params.download.source == "synthetic":
         lines.append("- Trained on drawn matches: its scores say nothing about photographs.")
-    validation = params.models[model].validation
-    if validation is not None and validation.select == "best" and params.validated(model):
-        lines.append("- The checkpoint was chosen by the mAP of valid, whose scores are a little too good for it.")
+    selected = [model, *(name for name, path in params.ancestors(model).items() if path.endswith(CHECKPOINTS[0]))]
+    for name in filter(params.validated, selected):
+        validation = params.models[name].validation
+        if validation is not None and validation.select == "best":
+            lines.append(
+                f"- The checkpoint of {name} was chosen by the mAP of valid, "
+                "whose scores are a little too good for it."
+            )
     if parts(params.distances.postprocessing, POSTPROCESSING):
         lines.append("- Scores are those after post-processing, which may have been chosen on valid (`make tune`).")
     return [

@@ -14,7 +14,7 @@ LONGEST_PATH = 4096  # bytes that Linux takes
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Weight = Annotated[float, Field(gt=0, le=1_000_000)]
+Weight = Annotated[float, Field(ge=1e-6, le=1_000_000)]  # what is far below is lost in single precision
 # a folder's name, a job's name and a word of a shell's command, without quotes
 Name = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 PathText = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH, pattern=r"^[^\x00]*$")]

@@ -6,11 +6,10 @@ from pathlib import Path
 from reid.core import file_type
 from reid.core.errors import ReidError
 from reid.core.files import regular
-from reid.params.schema import Params
+from reid.core.splits import RANKED, SPLITS
+from reid.params.schema import CHECKPOINTS, MODELS, Params
 
 MODEL_ZOO = "Torchreid's model zoo (https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO)"
-MODELS = "results/models"  # where a run makes CHECKPOINTS of each model, in a folder of its name
-CHECKPOINTS = ("model.safetensors", "last.safetensors")
 
 
 def named_files(params: Params) -> list[tuple[str, Path]]:
@@ -26,38 +25,48 @@ def named_files(params: Params) -> list[tuple[str, Path]]:
     return named
 
 
-def made_here(params: Params, model: str) -> str | None:
-    """The checkpoint of a model of this file that a model starts from, by its path from here; None without one."""
-    path = params.models[model].network.file()
-    parts = Path(os.path.relpath(path, MODELS)).parts if path else ()
-    if len(parts) == 2 and parts[0] in params.models and parts[1] in CHECKPOINTS:
-        return f"{MODELS}/{parts[0]}/{parts[1]}"
-    return None
-
-
 def missing_files(params: Params) -> list[str]:
     """What is wrong with :func:`named_files`: a line for each that is missing, of another kind, or not readable.
 
+    One that lies where jobs make their own files is refused, because a job's outputs are removed before it runs.
     Checkpoints that this run makes need not be there yet, but no model can start from what is made of it.
     """
     problems = []
+    outputs = _outputs(params)
     for place, path in named_files(params):
         model = place.split(".")[1] if place.endswith(".weights") else None
-        made = _made_of(params, model) if model else []
+        made = list(params.ancestors(model)) if model else []
         if model in made:
             through = "".join(f" through {name}" for name in made if name != model)
             problems.append(f"{place}: {path}: is made of {model} itself{through}; name another file")
+        elif not made and (output := _within(outputs[place.split(".")[0]], path)):
+            problems.append(
+                f"{place}: {path}: leads to {output}, where the pipeline makes its own and first removes what is "
+                "there; keep yours elsewhere, and name that"
+            )
         elif not made and (problem := _problem(path, bool(model))):
             problems.append(f"{place}: {problem}{_remedy(params, model) if model else ''}")
     return problems
 
 
-def _made_of(params: Params, model: str) -> list[str]:
-    """Models of this file that a model starts from: the one whose checkpoint it names, that one's, and so on."""
-    names: list[str] = []
-    while (made := made_here(params, names[-1] if names else model)) and (name := Path(made).parent.name) not in names:
-        names.append(name)
-    return names
+def _outputs(params: Params) -> dict[str, dict[str, str]]:
+    """Where jobs make files of the names that those of a section may have: section to path to where it leads."""
+    weights = [f"data/weights/{name}.safetensors" for name in params.models]
+    checkpoints = [f"{MODELS}/{name}/{file}" for name in params.models for file in CHECKPOINTS]
+    of_splits = ("results/embeddings", "results/distances", "results/queries", "data/thumbnails", "data/index")
+    outputs = {"download": ["data/raw"], "models": [*weights, *checkpoints], "external_models": of_splits}
+    return {section: {path: os.path.realpath(path) for path in paths} for section, paths in outputs.items()}
+
+
+def _within(outputs: dict[str, str], path: Path) -> str | None:
+    """Which of some outputs a path leads to, or what is taken from its folder; None for none."""
+    taken = [path / "reid", *(path / folder / f"{split}.zip" for folder in ("", "reid") for split in SPLITS)]
+    taken += [path / f"{split}.{ending}" for split in RANKED for ending in ("npy", "parquet")]
+    for real in map(os.path.realpath, [path, *taken]):
+        for output, place in outputs.items():
+            if f"{real}/".startswith(f"{place}/"):
+                return output
+    return None
 
 
 def _remedy(params: Params, model: str) -> str:

@@ -5,6 +5,8 @@ its kind) are filled from the registries, so that an extension's parameters are 
 our own.
 """
 
+import os
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator, create_model
@@ -31,6 +33,8 @@ from reid.params.registries import (
 )
 
 MOST_MODELS = 100
+MODELS = "results/models"  # where a run makes CHECKPOINTS of each model, in a folder of its name
+CHECKPOINTS = ("model.safetensors", "last.safetensors")
 
 
 class Params(Section):
@@ -53,23 +57,47 @@ class Params(Section):
         chosen = self.distances.models or dict.fromkeys(names, 1.0)
         return {name: chosen[name] for name in names if name in chosen}
 
+    def made_here(self, model: str) -> str | None:
+        """The checkpoint of a model of this file that ``model`` starts from, by its path from here; None without."""
+        path = self.models[model].network.file()
+        parts = Path(os.path.relpath(path, MODELS)).parts if path else ()
+        if len(parts) == 2 and parts[0] in self.models and parts[1] in CHECKPOINTS:
+            return f"{MODELS}/{parts[0]}/{parts[1]}"
+        return None
+
+    def ancestors(self, model: str) -> dict[str, str]:
+        """Models of this file that ``model`` is made of, with the checkpoint of each: the one that it starts from,
+        the one that this starts from, and so on.
+        """
+        found: dict[str, str] = {}
+        while (made := self.made_here(model)) and (model := Path(made).parent.name) not in found:
+            found[model] = made
+        return found
+
     def trained_on(self, model: str) -> list[str]:
-        """Splits that ``model`` sees: none if it has weights and no epochs, that is, if it is used as it comes."""
+        """Splits that the training of ``model`` reads: none if it has weights and no epochs, and is used as it comes.
+
+        Its weights may have seen others: :meth:`seen_by`.
+        """
         as_it_comes = self.models[model].epochs == 0 and self.models[model].network.weights is not None
         return [] if as_it_comes else list(self.train.splits)
 
+    def seen_by(self, model: str) -> list[str]:
+        """Splits that went into the weights of ``model``, by its own training or of the models that it starts from."""
+        return list(self.train.splits) if any(map(self.trained_on, [model, *self.ancestors(model)])) else []
+
     def rankings_trained_on(self) -> list[str]:
-        """Splits that a fused model sees, whose rankings are no valid result.
+        """Splits that a fused model has seen, whose rankings are no valid result.
 
         One that is made elsewhere may have seen whatever ``train.splits`` names.
         """
-        seen = any(name in self.external_models or self.trained_on(name) for name in self.fused())
+        seen = any(name in self.external_models or self.seen_by(name) for name in self.fused())
         return list(self.train.splits) if seen else []
 
     def validated(self, model: str) -> bool:
-        """Whether ``model`` is evaluated on valid while it trains: never when valid is trained on."""
-        splits = self.trained_on(model)
-        return self.models[model].validation is not None and bool(splits) and "valid" not in splits
+        """Whether ``model`` is evaluated on valid while it trains: never when its weights have seen valid."""
+        trains = bool(self.trained_on(model))
+        return self.models[model].validation is not None and trains and "valid" not in self.seen_by(model)
 
 
 def parts(section: Section, registry: Registry) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from reid.core.errors import ReidError
 from reid.core.splits import RANKED, SPLITS
 from reid.engines import outside
 from reid.params import check_params
-from reid.params.files import made_here
 
 NAMES = [
     "plain",
@@ -285,8 +284,8 @@ def test_a_checkpoint_that_a_run_here_makes_is_no_input_from_outside(named):
     for written in ("results/models/one/last.safetensors", "./results/models/one/last.safetensors"):
         params = params_of(top, "plain", {"models.two.network.weights": written})
         outside.check(params)
-        assert made_here(params, "two") == "results/models/one/last.safetensors"
-        assert outside.weights(params, "two") is None and made_here(params, "one") is None
+        assert params.made_here("two") == "results/models/one/last.safetensors"
+        assert outside.weights(params, "two") is None and params.made_here("one") is None
     params = params_of(top, "plain", {"models.two.network.weights": "results/models/three/model.safetensors"})
     with pytest.raises(ReidError, match="models.two.network.weights"):
         outside.check(params)

@@ -240,6 +240,24 @@ def test_a_ranking_is_made_of_its_split_and_of_those_that_fused_models_saw(param
     assert engine.used(check_params(params), "valid") == ["valid"]
 
 
+def test_a_ranking_is_made_of_the_models_that_fused_ones_start_from(params):
+    params = copy.deepcopy(params)
+    params["train"]["splits"] = ["train", "test"]
+    (first,) = params["models"]
+    later = copy.deepcopy(params["models"][first]) | {"epochs": 0}
+    later["network"]["weights"] = f"results/models/{first}/last.safetensors"
+    later.pop("averaging", None)
+    later.pop("precise_bn", None)
+    params["models"]["later"] = later
+    params["distances"]["models"] = {"later": 1.0}
+    params = check_params(params)
+    assert engine.used(params, "valid") == ["train", "valid", "test"]
+    assert engine.checkpoints(params) == {
+        "results/models/later/model.safetensors": "later",
+        f"results/models/{first}/last.safetensors": first,
+    }
+
+
 def test_embeddings_of_every_fused_model_go_into_the_distances(files, params):
     for split in RANKED:
         inputs = files[f"results/distances/{split}.parquet"][1]

@@ -93,6 +93,25 @@ def test_a_model_that_was_trained_on_valid_says_that_its_scores_there_mean_nothi
     assert "chosen by the mAP of valid" not in card
 
 
+def test_a_model_that_is_used_as_it_comes_says_what_those_saw_that_it_starts_from(tmp_path):
+    run = Run(tmp_path, ("train", "valid"), models=("small", "later"))
+    weights = {"epochs": 0, "network.weights": "results/models/small/model.safetensors"}
+    section = run.params["models"]["later"] = changed(MODEL, {**NETWORK, **weights})
+    run.write_params()
+    parameters = model({**NETWORK, **weights})
+    save(run.results / "models/later/model.safetensors", Embedder(parameters.network, (32, 16)), parameters)
+    summary = json.loads((run.results / "training/later/summary.json").read_text())
+    run.write("results/training/later/summary.json", {**summary, "trained_on": []})
+    card = run.card("later")
+    assert section["epochs"] == 0 and f"| valid | 1,001 | `{'1' * 64}` |" in card
+    assert "By the training of small, whose weights are used as they come." in card
+    assert "That of small, which is trained here too" in card
+    assert "- Trained on valid: its scores of valid mean nothing" in card
+    run.write("results/training/small/summary.json", {**summary, "trained_on": ["train"]})
+    with pytest.raises(ReidError, match=r"small was trained on \['train'\], and .*says \['train', 'valid'\]"):
+        run.card("later")
+
+
 def test_public_pretraining_fusion_and_choice_on_valid_are_told(tmp_path):
     changes = {"network.weights": "clips/w.pt", "validation": {"every": 1, "select": "best", "metric": "cosine"}}
     run = Run(tmp_path, changes=changes, models=("small", "other"))

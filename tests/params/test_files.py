@@ -1,13 +1,15 @@
 """Files that a parameter file names: what is a path and what a name, where it leads, and whether it is there."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from builders import ROOT
 from builders.whole import FULL, changed, load
 from reid.params import check_params
-from reid.params.files import made_here, missing_files, named_files
+from reid.params.files import missing_files, named_files
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ def test_checkpoint_of_another_model_of_this_run_need_not_be_there_yet(content, 
     for name, made, lines in (("one", f"results/models/one/{file}", 0), ("three", None, 1)):
         for path in (f"./results/models/{name}/{file}", f"{here}/home/../results/models/{name}/{file}"):
             params = check_params(changed(content, "models.two.network.weights", path))
-            assert made_here(params, "two") == made and len(missing_files(params)) == lines
+            assert params.made_here("two") == made and len(missing_files(params)) == lines
 
 
 def test_no_model_starts_from_what_is_made_of_it(content, here):
@@ -182,3 +184,82 @@ def test_no_model_starts_from_what_is_made_of_it(content, here):
         "models.two.network.weights: results/models/one/model.safetensors: is made of two itself through one; "
         "name another file",
     ]
+
+
+def outputs_that_could_be_named():
+    """Outputs of all stages that have a name by which zips, embeddings or weights are looked for."""
+    text = (ROOT / "dvc.yaml").read_text().replace("${key}", "one")
+    for path in re.findall(r"^ *- ((?:data|results)/\S+?):?(?:\s|$)", text[text.index("stages:") :], re.MULTILINE):
+        stem, ending = Path(path).stem, Path(path).suffix
+        if ending in (".zip", ".safetensors") or (stem in ("valid", "test") and ending in (".npy", ".parquet")):
+            yield path
+
+
+def naming(content, path):
+    """The parameters that name an output as their input, and the place that does."""
+    del content["external_models"], content["distances"]["models"]
+    changed(content, "models.two.network.weights", "DEFAULT")
+    if path.suffix == ".zip":
+        content["download"] = {"source": "local", "path": str(path.parent)}
+        return "download.path", check_params(content)
+    if path.suffix == ".safetensors":
+        place = "models.two.network.weights"
+        return place, check_params(changed(content, place, str(path)))
+    content["external_models"] = {"mine": {"folder": str(path.parent)}}
+    return "external_models.mine.folder", check_params(content)
+
+
+OUTPUTS = sorted(set(outputs_that_could_be_named()))
+
+
+@pytest.mark.parametrize("linked", ["", "file", "folder", "outputs"])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_what_lies_where_jobs_remove_files_to_make_their_own_is_refused(content, here, output, linked):
+    path = Path(output)
+    if linked == "outputs":
+        (here / "disk").mkdir()
+        (here / path.parts[0]).symlink_to(here / "disk")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    if linked == "file":
+        (here / "mine").mkdir()
+        (here / "mine" / path.name).symlink_to(here / path)
+    elif linked == "folder":
+        (here / "mine").symlink_to(here / path.parent)
+    named = {"": path, "outputs": here / "disk" / Path(*path.parts[1:])}.get(linked, here / "mine" / path.name)
+    place, params = naming(content, named)
+    problems = missing_files(params)
+    if linked == "" and output.startswith("results/models"):
+        assert problems == []
+    else:
+        assert len(problems) == 1 and problems[0].startswith(f"{place}: ")
+        assert re.search(f"leads to {'/'.join(path.parts[:2])}.*, where the pipeline makes its own and", problems[0])
+
+
+def test_outputs_of_every_kind_are_known_to_the_test_above():
+    assert {str(Path(output).parent) for output in OUTPUTS} == {
+        *("data/raw", "data/index", "data/thumbnails", "data/weights"),
+        *("results/models/one", "results/embeddings/one", "results/distances", "results/queries"),
+    }
+
+
+def test_embeddings_of_a_model_that_no_longer_is_are_no_folder_of_the_users(content, here):
+    (here / "results/embeddings/old").mkdir(parents=True)
+    _, params = naming(content, Path("results/embeddings/old/valid.npy"))
+    assert "leads to results/embeddings," in missing_files(params)[0]
+
+
+def test_zips_are_looked_for_in_reid_too(content, here):
+    (here / "data/raw").mkdir(parents=True)
+    (here / "mine").mkdir()
+    (here / "mine/reid").symlink_to(here / "data/raw")
+    assert "leads to data/raw" in missing_files(naming(content, Path("mine/valid.zip"))[1])[0]
+
+
+@pytest.mark.parametrize(
+    "path", ["data/own/valid.zip", "data/rawer/x.zip", "results/mine/valid.npy", "data/weights/clip.pt.safetensors"]
+)
+def test_what_lies_beside_them_is_a_users_own(content, here, path):
+    Path(path).parent.mkdir(parents=True)
+    Path(path).write_bytes(b"mine")
+    assert missing_files(naming(content, Path(path))[1]) == []

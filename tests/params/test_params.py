@@ -227,6 +227,34 @@ def test_a_model_that_is_used_as_it_comes_sees_no_split(content):
     assert not params.validated("two")
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "last.safetensors"])
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_model_has_seen_what_those_saw_that_it_starts_from_in_a_chain(content, file, epochs):
+    changed(changed(content, "train.splits", ["train", "valid"]), "models.two.optimizer.frozen_epochs", 0)
+    del content["models"]["two"]["soup"], content["external_models"]
+    content["models"]["two"]["epochs"] = 0
+    changed(content, "models.two.network.weights", f"./results/models/one/{file}")
+    third = copy.deepcopy(content["models"]["two"])
+    content["models"]["three"] = changed({"models": {"three": third}}, "models.three.epochs", epochs)["models"][
+        "three"
+    ]
+    content["models"]["three"]["network"]["weights"] = "results/models/two/model.safetensors"
+    content["distances"]["models"] = {"three": 1}
+    params = check_params(content)
+    assert params.ancestors("three") == {
+        "two": "results/models/two/model.safetensors",
+        "one": f"results/models/one/{file}",
+    }
+    assert params.trained_on("two") == [] and params.seen_by("two") == ["train", "valid"]
+    assert params.seen_by("three") == params.rankings_trained_on() == ["train", "valid"]
+    assert not params.validated("three")
+    changed(content, "models.one.network", {"backbone": "resnet18", "weights": "w.pth"})
+    content["models"]["one"]["epochs"] = content["models"]["three"]["epochs"] = 0
+    del content["models"]["one"]["averaging"]
+    params = check_params(content)
+    assert params.seen_by("three") == params.rankings_trained_on() == []
+
+
 def test_external_models_may_be_all_there_are(minimal):
     minimal["external_models"] = {"elsewhere": {"folder": "somewhere"}}
     assert check_params(without(minimal, "models")).fused() == {"elsewhere": 1}
@@ -491,7 +519,7 @@ def test_no_epoch_keeps_the_untrained_network(minimal):
     [
         ("models.two.subset", [0.01, 1], [0, -0.1, 1.01]),
         ("models.one.augmentation.flip.probability", [0, 1], [-0.1, 1.1]),
-        ("models.two.loss.triplet.weight", [0.1, 7], [0, -1, 2e6]),
+        ("models.two.loss.triplet.weight", [1e-6, 7], [0, 9e-7, -1, 2e6]),
         ("models.two.loss.triplet.margin", [0, 2], [-0.1, 1001]),
         ("models.two.loss.circle.margin", [0, 1], [-0.1, 1.1]),
         ("models.one.loss.id.label_smoothing", [0, 1], [-0.1, 1.1]),
@@ -518,7 +546,7 @@ def test_no_epoch_keeps_the_untrained_network(minimal):
         ("models.two.augmentation.random_erasing.probability", [0, 1], [-0.1, 1.1]),
         ("models.two.optimizer.layer_decay", [0.1, 1], [0, 1.1]),
         ("models.two.optimizer.clip_norm", [0.1], [0, 2e6]),
-        ("distances.models.one", [0.1, 7], [0, -1, 2e6]),
+        ("distances.models.one", [1e-6, 7], [0, 5e-324, 9e-7, -1, 2e6]),
         ("distances.postprocessing.query_expansion.alpha", [0, 3], [-1, 101]),
         ("distances.postprocessing.reranking.lambda", [0, 1], [-0.1, 1.1]),
         ("distances.postprocessing.sinkhorn.temperature", [0.1], [0, 1e-5, 2e6]),

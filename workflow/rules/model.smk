@@ -9,14 +9,11 @@
 #          results/embeddings/{model}/{split}.npy           float32 N x D, row i = index row i
 
 
-from reid.params.files import made_here
-
-
 rule weights:
     """Pretrained weights of one model, by name or from a file, as far as they fit."""
     input:
         code=engine.code("weights", "core", "params", "models", extended=True),
-        made=lambda wildcards: made_here(PARAMS, wildcards.model) or [],
+        made=lambda wildcards: PARAMS.made_here(wildcards.model) or [],
     output:
         "data/weights/{model}.safetensors",
     log:

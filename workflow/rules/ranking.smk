@@ -132,14 +132,13 @@ rule provenance:
             "data/thumbnails/{split}.npy", split=engine.used(PARAMS, wildcards.split)
         ),
         weights=expand(
-            "data/weights/{model}.safetensors", model=engine.fused_here(PARAMS)
+            "data/weights/{model}.safetensors",
+            model=dict.fromkeys(engine.checkpoints(PARAMS).values()),
         ),
         embeddings=expand(
             "results/embeddings/{model}/{{split}}.npy", model=PARAMS.fused()
         ),
-        checkpoints=expand(
-            "results/models/{model}/model.safetensors", model=engine.fused_here(PARAMS)
-        ),
+        checkpoints=list(engine.checkpoints(PARAMS)),
     output:
         "results/submission/{split}.provenance.json",
     log:
