@@ -11,7 +11,6 @@ whatever is wrong is said before DVC removes an output.
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ruamel.yaml import YAML
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.engines import holder, outside, profiles
+from reid.lineage import lock
 from reid.params.files import made_here
 from reid.params.reading import check_params, read_content
 from reid.params.schema import Params
@@ -70,18 +70,12 @@ def outs(rule: str, model: str = "") -> list[str]:
     stages = _stages()
     if rule not in stages:
         raise ReidError(f"dvc.yaml has no stage {rule!r}; this program is run by DVC, which names one in DVC_STAGE")
-    return [path.replace("${key}", model) for path in _outs(stages[rule])]
+    return [path.replace("${key}", model) for path in lock.outs(stages[rule])]
 
 
 def _stages() -> dict[str, Any]:
     stages: dict[str, Any] = YAML(typ="safe", pure=False).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     return stages
-
-
-def _outs(stage: dict[str, Any]) -> Iterator[str]:
-    stage = stage.get("do", stage)
-    for item in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
-        yield next(iter(item)) if isinstance(item, dict) else item
 
 
 def check(params: Params) -> None:
@@ -108,7 +102,7 @@ def refuse_links() -> None:
     Raises:
         ReidError: a folder of an output is a link.
     """
-    folders = {parent for stage in _stages().values() for path in _outs(stage) for parent in Path(path).parents}
+    folders = {parent for stage in _stages().values() for path in lock.outs(stage) for parent in Path(path).parents}
     folders.add(outside.RECORDS)  # of the stage in workflow/inputs/
     for folder in sorted(folders):
         if folder.is_symlink():
