@@ -5,8 +5,8 @@ ever read by a shell; DVC tells which stage it is by the environment variable DV
 this process.
 
 Two stages are no rules. ``study`` runs scripts/study.py. ``inputs`` (workflow/inputs/dvc.yaml) is run by each `dvc
-repro` before any other, and records what params.yaml names outside of the pipeline (:mod:`reid.engines.outside`); so
-whatever is wrong is said before DVC removes an output.
+repro` before any other, and records what params.yaml and the studies that are stages name outside of the pipeline
+(:mod:`reid.engines.outside`); so whatever is wrong is said before DVC removes an output.
 """
 
 import os
@@ -41,6 +41,7 @@ def main() -> None:
         os.environ.update(environment)
         holder.claim()
         outside.record(params, content)
+        outside.record_studies(studies())
     else:
         program = ["scripts/study.py", model] if rule == STUDY else ["-m", *command(rule, model)]
         words = [sys.executable, *program]
@@ -76,6 +77,16 @@ def outs(rule: str, model: str = "") -> list[str]:
 def _stages() -> dict[str, Any]:
     stages: dict[str, Any] = YAML(typ="safe", pure=False).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     return stages
+
+
+def studies() -> list[str]:
+    """Names of the studies that are stages.
+
+    Raises:
+        ReidError: dvc.yaml cannot be read.
+    """
+    parts = (name.partition("@") for name in lock.declared())
+    return [study for rule, _, study in parts if rule == STUDY]
 
 
 def check(params: Params) -> None:
