@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,13 +144,19 @@ def in_ledger(path: Path | str, ledger: Mapping[str, str]) -> bool:
     return wanted is not None and md5(path) == wanted
 
 
-def recorded(ledger: Path) -> dict[str, str]:
-    """MD5 by path of each file that a stage reads or makes, as a ``dvc.lock`` records it; none without a sound one."""
+def recorded(ledger: Path, names: Container[str] | None = None) -> dict[str, str]:
+    """MD5 by path of each file that a stage reads or makes, as a ``dvc.lock`` records it; none without a sound one.
+
+    Args:
+        ledger: the ``dvc.lock``.
+        names: of the stages to look at; all by default.
+    """
     try:
-        stages = dvc_lock.stages(ledger.read_bytes()).values()
+        stages = dvc_lock.stages(ledger.read_bytes())
     except (OSError, ValueError):
         return {}
-    items = [item for key in ("deps", "outs") for stage in stages for item in stage[key]]
+    chosen = [stage for name, stage in stages.items() if names is None or name in names]
+    items = [item for key in ("deps", "outs") for stage in chosen for item in stage[key]]
     return {item["path"]: item["md5"] for item in items if "md5" in item}
 
 

@@ -1,7 +1,8 @@
 """Keep DVC's ledger and Snakemake in step.
 
 record: after `snakemake`, enter what it made into dvc.lock and DVC's cache. Refused while Snakemake would still run
-something: an outdated file beside new parameters would be a false record.
+something: an outdated file beside new parameters would be a false record. Studies are not its business: Snakemake's
+target says nothing of their tables, which `dvc repro study@NAME` brings up to date and enters.
 
 adopt: after `dvc pull`, `dvc checkout` or `dvc exp apply`, tell Snakemake that what DVC restored is up to date. The
 files have the times of their copying, and Snakemake has no record of them; what the ledger confirms is touched in the
@@ -13,6 +14,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,12 @@ from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.scm import SCMError
+from dvc.utils.serialize import modify_yaml
 
-from reid.core import cli
+from reid.core import cli, dvc_lock
 from reid.core.errors import ReidError
 from reid.engines import holder, outside
-from reid.engines.stage import INPUTS, check, refuse_links
+from reid.engines.stage import INPUTS, STUDY, check, refuse_links
 from reid.engines.workflow import forget_other_models
 from reid.params.reading import check_params, read_content
 
@@ -61,7 +64,7 @@ def snakemake(*options: str) -> str:
 
 
 def differing(repo: Repo, absent: Collection[str] = ()) -> str:
-    """Names of the stages that differ from dvc.lock; the one that always runs is none of them.
+    """Names of the stages that differ from dvc.lock, without studies; the one that always runs is none of them.
 
     Args:
         repo: the ledger.
@@ -71,7 +74,12 @@ def differing(repo: Repo, absent: Collection[str] = ()) -> str:
     status = {
         name: [why for why in reasons if not _only_absent(why, absent)] for name, reasons in repo.status().items()
     }
-    return ", ".join(sorted(name for name, why in status.items() if why and always.get(name) != why))
+    changed = (name for name, why in status.items() if why and always.get(name) != why)
+    return ", ".join(sorted(name for name in changed if not _is_study(name)))
+
+
+def _is_study(stage: str) -> bool:
+    return stage.partition("@")[0] == STUDY
 
 
 def _only_absent(reason: Any, absent: Collection[str]) -> bool:
@@ -125,6 +133,21 @@ def _remove_stand_ins(paths: Iterable[Path]) -> None:
                 path.parent.rmdir()
 
 
+def commit(repo: Repo) -> None:
+    """Enter what lies here as what the stages made, but for studies; drop entries of stages that there are no more."""
+    for file, group in groupby(repo.index.stages, key=lambda stage: stage.dvcfile):
+        stages = [stage for stage in group if not _is_study(stage.name)]
+        for stage in stages:
+            stage.save()
+            stage.commit()
+        file.dump_stages(stages, update_pipeline=False)  # once a file: with many models it takes a second
+    lock = Path("dvc.lock")
+    if gone := set(dvc_lock.stages(lock.read_bytes())) - {stage.name for stage in repo.index.stages}:
+        with modify_yaml(lock) as content:
+            for name in gone:
+                del content["stages"][name]
+
+
 def record() -> None:
     """Enter a finished run into dvc.lock."""
     with ledger() as repo:
@@ -135,10 +158,11 @@ def record() -> None:
             raise ReidError("Snakemake would still run something: `snakemake --cores 8 submission` first, then record")
         outside.record(params, content)
         keep_nothing_twice(repo)
-        repo.commit(force=True)
+        commit(repo)
         if changed := differing(repo):
             raise ReidError(f"these stages still differ from dvc.lock: {changed}; see `dvc status`")
-    print("dvc.lock holds this run")
+        studies = [stage.name for stage in repo.index.stages if _is_study(stage.name)]
+    print("dvc.lock holds this run" + (f"; studies enter it by `dvc repro {' '.join(studies)}`" if studies else ""))
 
 
 def adopt() -> None:

@@ -1,4 +1,4 @@
-"""What params.yaml names outside of the pipeline's own files: zips, weights, embeddings made elsewhere.
+"""What params.yaml and studies name outside of the pipeline's own files: zips, weights, embeddings made elsewhere.
 
 Both engines depend on the content of what is named. Snakemake takes :func:`download`, :func:`weights` and
 :func:`external` as parameters of its rules, so that no path of a user's is one of its patterns; DVC depends on the
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from reid.params.files import missing_files
 from reid.params.schema import Params
 from reid.raw.directory import directory_bytes
 from reid.raw.tree import walk
+from reid.studies.study import read_study, study_path
 
 Content = dict[str, Any]
 
 RECORDS = Path("data/inputs")
 WEIGHTS = RECORDS / "weights"
+STUDIES = RECORDS / "studies"
 MEMORY = Path(".snakemake/outside.json")
 
 
@@ -65,8 +67,29 @@ def record(params: Params, content: Mapping[str, Any]) -> None:
         model = content["models"][name]
         sections = {"network": model["network"], "input": model["input"]}
         records[WEIGHTS / f"{name}.json"] = {**sections, "file": weights(params, name)}
-    WEIGHTS.mkdir(parents=True, exist_ok=True)
-    for path in set(RECORDS.rglob("*.json")) - set(records):  # of models that are no longer named
+    for folder in (WEIGHTS, STUDIES):  # outputs of the stage, with or without something in them
+        folder.mkdir(parents=True, exist_ok=True)
+    _keep(records, {path for path in RECORDS.rglob("*.json") if path.parent != STUDIES})
+
+
+def record_studies(names: Iterable[str]) -> None:
+    """Write what DVC's stages of studies depend on: data/inputs/studies/{study}.json.
+
+    The rows are those that are checked before a study runs: what stays as it runs changes nothing here.
+
+    Args:
+        names: of the studies that are stages.
+
+    Raises:
+        ReidError: a study cannot be, or something that it names is missing.
+    """
+    records = {STUDIES / f"{name}.json": study(study_path(name)) for name in names}
+    _keep(records, set(STUDIES.glob("*.json")))
+
+
+def _keep(records: Mapping[Path, Any], present: set[Path]) -> None:
+    """Write records that do not hold, and remove those of models or studies that are no longer named."""
+    for path in present - set(records):
         path.unlink()
         sums_path(path).unlink(missing_ok=True)
     for path, found in records.items():
@@ -120,6 +143,33 @@ def external(params: Params, model: str, split: str) -> Content:
             "embeddings there, or correct the folder"
         )
     return {path.suffix[1:]: _remembered(path, _of_file) for path in paths}
+
+
+def study(path: Path) -> Content:
+    """Content of a study's base, and of the zips and weights that its rows name, by the names of their jobs.
+
+    Args:
+        path: of the study file.
+
+    Raises:
+        ReidError: the study cannot be, or something that it names is missing.
+    """
+    from reid.studies import plan  # with its tables, which Snakemake needs not wait for
+
+    file = read_study(path)
+    rows = plan.check(file, path)
+    plan.check_files(rows, path)
+    zips: dict[str, Content] = {}
+    files: Content = {}
+    for row, seed in rows.runs():
+        jobs, params = row.jobs(seed), row.params
+        (model,) = params.models
+        known = zips.setdefault(jobs.source, {})
+        for split in sorted({*file.splits, *params.trained_on(model)} - set(known)):
+            known[split] = download(params, split)
+        if jobs.weights not in files:
+            files[jobs.weights] = weights(params, model)
+    return {"base": sha256(file.base), "download": zips, "weights": files}
 
 
 def _of_file(path: Path) -> Content:

@@ -5,13 +5,12 @@ ever read by a shell; DVC tells which stage it is by the environment variable DV
 this process.
 
 Two stages are no rules. ``study`` runs scripts/study.py. ``inputs`` (workflow/inputs/dvc.yaml) is run by each `dvc
-repro` before any other, and records what params.yaml names outside of the pipeline (:mod:`reid.engines.outside`); so
-whatever is wrong is said before DVC removes an output.
+repro` before any other, and records what params.yaml and the studies that are stages name outside of the pipeline
+(:mod:`reid.engines.outside`); so whatever is wrong is said before DVC removes an output.
 """
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ruamel.yaml import YAML
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.engines import holder, outside, profiles
+from reid.lineage import lock
 from reid.params.reading import check_params, read_content
 from reid.params.schema import Params
 
@@ -40,6 +40,7 @@ def main() -> None:
         os.environ.update(environment)
         holder.claim()
         outside.record(params, content)
+        outside.record_studies(studies())
     else:
         program = ["scripts/study.py", model] if rule == STUDY else ["-m", *command(rule, model)]
         words = [sys.executable, *program]
@@ -69,7 +70,7 @@ def outs(rule: str, model: str = "") -> list[str]:
     stages = _stages()
     if rule not in stages:
         raise ReidError(f"dvc.yaml has no stage {rule!r}; this program is run by DVC, which names one in DVC_STAGE")
-    return [path.replace("${key}", model) for path in _outs(stages[rule])]
+    return [path.replace("${key}", model) for path in lock.outs(stages[rule])]
 
 
 def _stages() -> dict[str, Any]:
@@ -77,10 +78,14 @@ def _stages() -> dict[str, Any]:
     return stages
 
 
-def _outs(stage: dict[str, Any]) -> Iterator[str]:
-    stage = stage.get("do", stage)
-    for item in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
-        yield next(iter(item)) if isinstance(item, dict) else item
+def studies() -> list[str]:
+    """Names of the studies that are stages.
+
+    Raises:
+        ReidError: dvc.yaml cannot be read.
+    """
+    parts = (name.partition("@") for name in lock.declared())
+    return [study for rule, _, study in parts if rule == STUDY]
 
 
 def check(params: Params) -> None:
@@ -107,7 +112,7 @@ def refuse_links() -> None:
     Raises:
         ReidError: a folder of an output is a link.
     """
-    folders = {parent for stage in _stages().values() for path in _outs(stage) for parent in Path(path).parents}
+    folders = {parent for stage in _stages().values() for path in lock.outs(stage) for parent in Path(path).parents}
     folders.add(outside.RECORDS)  # of the stage in workflow/inputs/
     for folder in sorted(folders):
         if folder.is_symlink():

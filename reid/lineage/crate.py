@@ -3,7 +3,7 @@
 Profile: Provenance Run Crate 0.5 (https://w3id.org/ro/wfrun/provenance/0.5): the workflow, its steps, the program of
 each, and what each run of it took and made. Small texts lie in the crate; what is large or holds images of the data
 set, which must not be handed on, is named by its hashes alone. Everything comes from ``dvc.lock`` and the provenance
-of the submissions.
+of the submissions. Studies are no part of the run: they are none of the workflow's steps, and of a time of their own.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 
 from reid.core.errors import ReidError
 from reid.core.files import read_json, replacing
-from reid.lineage.lock import Item, Stage, read_lock
+from reid.lineage.lock import Item, Stage, declared, read_lock
 from reid.raw.archive import write_members
 
 MOST = 1 << 23  # bytes of a file that lies in the crate
@@ -80,7 +80,8 @@ class _Maker:
                 "a crate needs the package rocrate; install it: pip install --require-hashes -r envs/export.txt"
             ) from error
         self.folder, self.files, self.named = folder, dict[str, bytes](), 0
-        self.stages = [stage for stage in read_lock(folder / "dvc.lock") if stage.rule != "inputs"]
+        recorded, present = read_lock(folder / "dvc.lock"), declared(folder)
+        self.stages = [stage for stage in recorded if stage.name in present and stage.rule != "study"]
         self.records = _records(folder)
         lock = (folder / "dvc.lock").read_bytes()
         self.base = f"arcp://uuid,{uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(lock).hexdigest())}/"

@@ -1,16 +1,18 @@
 """Compare what lies under data/ and results/ with what was recorded of it: `make verify`.
 
 Two records are there: the digests that a program writes beside each file that it makes, and the MD5 in dvc.lock. Each
-difference is named, with the command that makes the file again. Ends with status 1 if there is one.
+file that differs or is missing is named, with the command that makes it again. Ends with status 1 if one differs; that
+one is missing is no fault, for DVC does not bring zips, stores and pretrained weights.
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from reid.core import cli
 from reid.core.checksums import difference, in_ledger, read_sums, recorded
 from reid.core.errors import ReidError
+from reid.lineage.lock import declared
 
 FOLDERS = ("data", "results")
 
@@ -37,17 +39,39 @@ def check(path: Path, ledger: dict[str, str]) -> str | None:
     return None
 
 
+def maker(path: Path, outs: Collection[str]) -> str | None:
+    """The command that makes a file or folder again; None if none of the pipeline's does.
+
+    Args:
+        path: from the project's folder.
+        outs: what the present stages make.
+    """
+    match path.parts:
+        case "data", "inputs", *_:
+            return "dvc repro workflow/inputs/dvc.yaml:inputs"
+        case "data", "studies", *_:
+            return "python scripts/study.py NAME"
+        case "results", "studies", name, *_:
+            return f"python scripts/study.py {shlex.quote(name)}"
+    if not {str(place) for place in (path, *path.parents)} & set(outs):
+        return None
+    return f"snakemake --cores 8 {shlex.quote(str(path)) if path.suffix else 'submission'}"  # no folder is a target
+
+
 def main() -> None:
+    stages = declared()
+    outs = {path for paths in stages.values() for path in paths}
     ledger = recorded(Path("dvc.lock"))
     results = {path: check(path, ledger) for path in files()}
-    missing = [name for name in ledger if Path(name).parts[0] in FOLDERS and not Path(name).exists()]
+    present = map(Path, recorded(Path("dvc.lock"), stages))
+    missing = [path for path in present if path.parts[0] in FOLDERS and not path.exists()]
     wrong = {path: problem for path, problem in results.items() if problem}
     unknown = [path for path, problem in results.items() if problem is None]
     for path, problem in wrong.items():
-        name = shlex.quote(str(path))
-        print(f"{path}: {problem}\n    rm {name} && snakemake --cores 8 {shlex.quote(name)}")
-    for name in missing:
-        print(f"{name}: is in dvc.lock and not here\n    snakemake --cores 8 {shlex.quote(name)}")
+        words = [f"rm {shlex.quote(str(path))}", maker(path, outs)]
+        print(f"{path}: {problem}\n    {' && '.join(filter(None, words))}")
+    for path in missing:
+        print(f"{path}: is in dvc.lock and not here\n    {maker(path, outs) or 'snakemake --cores 8 submission'}")
     for path in unknown:
         print(f"{path}: nothing is recorded of it")
     print(f"{len(results)} files: {len(results) - len(wrong) - len(unknown)} as recorded, {len(wrong)} differ")

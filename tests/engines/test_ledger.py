@@ -1,9 +1,13 @@
-"""What adopting takes for the same although it is missing, and what it puts in its place for a moment."""
+"""What recording enters, and what adopting takes for the same although it is missing."""
 
+import subprocess
 from types import SimpleNamespace
 
 import pytest
+import yaml
+from dvc.repo import Repo, lock_repo
 
+from reid.core import dvc_lock
 from reid.engines import ledger
 
 ABSENT = ["data/raw/valid.zip", "data/thumbnails/valid.npy"]
@@ -83,3 +87,63 @@ def test_nothing_big_enters_the_cache_of_runs(kind):
     stage = SimpleNamespace(outs=[small, big])
     cache.stage_cache.save(stage)
     assert saved == ([stage] if kind == "metric" else [])
+
+
+STAGES = {
+    "train": {"foreach": "${models}", "do": {"cmd": "any", "outs": ["${key}.bin"]}},
+    "study": {"foreach": "${studies}", "do": {"cmd": "any", "deps": ["params.yaml"], "outs": ["${item}.md"]}},
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder that DVC knows, with two models and a study, all of them made."""
+    monkeypatch.chdir(tmp_path)
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        subprocess.run(command, check=True)
+    declare(["a", "b"], ["one"])
+    for name in ("a.bin", "b.bin", "one.md"):
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def declare(models, studies):
+    with open("params.yaml", "w") as params, open("dvc.yaml", "w") as stages:
+        yaml.safe_dump({"models": {key: {} for key in models}}, params)
+        yaml.safe_dump({"vars": [{"models": {}, "studies": studies}], "stages": STAGES}, stages)
+
+
+def commit():
+    repo = Repo(".")
+    with lock_repo(repo):
+        ledger.commit(repo)
+    return repo
+
+
+def locked(project):
+    return dvc_lock.stages((project / "dvc.lock").read_bytes())
+
+
+def test_what_a_study_made_is_not_recorded_with_the_run(project):
+    repo = commit()
+    assert set(locked(project)) == {"train@a", "train@b"} and ledger.differing(repo) == ""
+    repo.commit("study@one", force=True)  # as `dvc repro study@one` does
+    before = locked(project)["study@one"]
+    for name in ("a.bin", "one.md"):
+        (project / name).write_text("other")
+    assert ledger.differing(repo) == "train@a"
+    assert ledger.differing(commit()) == "" and locked(project)["study@one"] == before
+    assert "study@one" in repo.status()
+
+
+def test_a_run_is_recorded_although_a_study_was_never_run(project):
+    (project / "one.md").unlink()
+    commit()
+    assert set(locked(project)) == {"train@a", "train@b"}
+
+
+def test_entries_of_stages_that_there_are_no_more_are_dropped(project):
+    Repo(".").commit(force=True)
+    assert set(locked(project)) == {"train@a", "train@b", "study@one"}
+    declare(["a"], [])
+    assert ledger.differing(commit()) == "" and set(locked(project)) == {"train@a"}

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import yaml
 
 from builders.model import changed
 from builders.split import TinySplit, split_folder, split_zip, write_zip
@@ -294,3 +295,49 @@ def test_a_checkpoint_that_a_run_here_makes_is_no_input_from_outside(named):
 def test_nothing_is_named_by_a_synthetic_data_set_and_models_from_scratch():
     params = check_params(load(MINIMAL))
     assert all_of(params) == {"download": dict.fromkeys(SPLITS), "weights": {}, "external_models": {}}
+
+
+def write_study(axes, base=None):
+    """``studies/one.yaml`` on top of ``mine/base.yaml``; MINIMAL has the zips of a synthetic data set."""
+    for folder in ("mine", "studies"):
+        os.makedirs(folder, exist_ok=True)
+    with open("mine/base.yaml", "w") as file:
+        yaml.safe_dump(base or load(MINIMAL), file)
+    with open("studies/one.yaml", "w") as file:
+        yaml.safe_dump({"base": "mine/base.yaml", "seeds": [1, 2], "splits": ["valid"], "axes": axes}, file)
+
+
+def of_study():
+    outside.record_studies(["one"])
+    return recorded("studies/one")
+
+
+def test_a_study_depends_on_its_base_and_on_what_every_row_names_by_content(named):
+    top, _ = named()
+    local = {"source": "local", "path": str(top / "zips plain")}
+    rows = {"weights": {"network.weights": str(top / "w plain.pth")}, "zips": {"download": local}}
+    (top / "zips plain/test.zip").unlink()  # no row needs it
+    write_study([{"axis": "outside", "rows": rows}])
+    before = of_study()
+    assert of_study() == before and str(top) not in json.dumps(before)
+
+    replace(top / "w plain.pth", b"weightz")
+    assert (after := of_study())["weights"] != before["weights"] and after["download"] == before["download"]
+    (top / "zips plain/train.zip").write_bytes((top / "zips plain/valid.zip").read_bytes())
+    assert (last := of_study())["download"] != after["download"] and last["base"] == before["base"]
+    write_study([{"axis": "outside", "rows": rows}], changed(load(MINIMAL), {"models.one.epochs": 77}))
+    assert of_study() == {**last, "base": of_study()["base"]} != last
+
+    (top / "w plain.pth").unlink()
+    with pytest.raises(ReidError, match=r"(?s)studies/one.yaml.*weights: models.one.network.weights: .*w plain.pth"):
+        of_study()
+
+
+def test_records_of_studies_go_with_them_and_not_with_those_of_params(named):
+    write_study([{"axis": "margin", "change": {"epochs": 7}}])
+    _, params = named()
+    before = of_study()
+    record(params)
+    assert recorded("studies/one") == before
+    outside.record_studies([])
+    assert list(outside.STUDIES.iterdir()) == [] and recorded("embed")

@@ -21,6 +21,7 @@ from reid.engines import outside
 from reid.engines import workflow as engine
 from reid.engines.outside import RECORDS
 from reid.engines.stage import INPUTS, command
+from reid.lineage.lock import declared
 from reid.params import check_params
 
 TRAINABLE = [
@@ -118,6 +119,10 @@ def test_there_is_a_stage_for_every_model(stages, params):
     for rule in ("weights", "train", "embed", "curves"):
         assert {name.split("@")[1] for name in stages if name.startswith(f"{rule}@")} == set(params["models"])
     assert {name.split("@")[1] for name in stages if name.startswith("external@")} == set(EXTERNAL)
+
+
+def test_the_stages_that_lineage_finds_are_those_of_dvc(stages, folder):
+    assert declared(folder) == {name: [out.def_path for out in stage.outs] for name, stage in stages.items()}
 
 
 def test_a_stage_has_its_rules_outputs(stages, files):

@@ -11,7 +11,7 @@ from dvc.repo import Repo
 from builders import ROOT
 from builders.clone import Clone
 from builders.study import STUDY, read
-from reid.engines import stage, studies
+from reid.engines import outside, stage, studies
 from reid.studies.jobs import write_jobs
 from reid.studies.plan import check
 from reid.studies.study import FOLDER
@@ -64,6 +64,8 @@ def test_a_study_that_is_named_is_a_stage_and_no_other(folder):
     assert {out.def_path for out in found.outs} == made
     deps = {dep.def_path for dep in found.deps}
     assert {"reid", "scripts", "recipes", "workflow/studies.smk", f"{FOLDER}/ablation.yaml"} <= deps
+    assert f"{outside.STUDIES}/ablation.json" in deps
+    assert str(outside.STUDIES) in {out.def_path for out in stages[stage.INPUTS].outs}
     assert not [name for name in Repo(str(ROOT)).index.stages if name.name.startswith("study")]
 
 
@@ -74,6 +76,14 @@ def test_its_stage_runs_the_study(folder, monkeypatch):
     monkeypatch.setattr(stage.os, "execve", lambda program, words, environment: ran.append(words[1:]))
     stage.main()
     assert ran == [["scripts/study.py", "ablation"]]
+
+
+def test_what_it_is_made_of_is_recorded_before_all_stages(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DVC_STAGE", "workflow/inputs/dvc.yaml:inputs")
+    monkeypatch.setattr(stage.holder, "claim", lambda: None)
+    stage.main()
+    assert [path.name for path in outside.STUDIES.glob("*.json")] == ["ablation.json"]
 
 
 def test_a_study_needs_its_own_program(folder):

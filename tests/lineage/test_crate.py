@@ -27,6 +27,14 @@ RECORD = {
     "machine": {"processor": "any", "system": "Linux", "python": "3.11"},
 }
 
+STAGES = """
+vars: [{models: {}, studies: [one]}]
+stages:
+  download: {outs: [data/raw/train.zip]}
+  train: {foreach: "${models}", do: {outs: [results/curve.csv, results/scores.json]}}
+  study: {foreach: "${studies}", do: {outs: ["results/studies/${item}/table.md"]}}
+"""
+
 
 def md5(content):
     return hashlib.md5(content).hexdigest()
@@ -41,8 +49,10 @@ class Run:
         self.folder = folder
         for name, content in self.FILES.items():
             self.write(name, content)
-        for name in ("README.md", "LICENSE", "params.yaml", "dvc.yaml", "Snakefile", "workflow/rules/data.smk"):
+        for name in ("README.md", "LICENSE", "Snakefile", "workflow/rules/data.smk"):
             self.write(name, f"{name}\n".encode())
+        self.write("dvc.yaml", STAGES.encode())
+        self.write("params.yaml", b"models: {small: {}}\n")
         for rule in ("download", "train"):
             self.write(f"scripts/{rule}.py", f"# {rule}\n".encode())
         self.write("results/submission/test.provenance.json", json.dumps(RECORD).encode())
@@ -106,6 +116,18 @@ def test_each_stage_says_what_it_took_and_made_by_content(run, tmp_path):
             assert content == (run.folder / name).read_bytes()
             assert known[name]["sha256"] == hashlib.sha256(content).hexdigest()
         assert not {"results/curve.csv", "data/raw/train.zip"} & set(archive.namelist())
+
+
+def test_stages_that_there_are_no_more_and_studies_are_no_part_of_the_run(run, tmp_path):
+    write_crate(tmp_path / "a.zip", run.folder)
+    before = set(entities(tmp_path / "a.zip"))
+    for name, path in (("train@gone", "results/gone.json"), ("study@one", "results/studies/one/table.md")):
+        run.lock[name] = {"outs": [{"path": path, "md5": "0" * 32, "size": 9}]}
+    run.write_lock()
+    write_crate(tmp_path / "b.zip", run.folder)
+    assert {entity for entity in entities(tmp_path / "b.zip") if not entity.startswith("arcp:")} == {
+        entity for entity in before if not entity.startswith("arcp:")
+    }
 
 
 def test_the_same_run_gives_the_same_bytes(run, tmp_path):
