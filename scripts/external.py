@@ -7,12 +7,15 @@ embedding). Every box must have one finite embedding; what is written is float32
 from pathlib import Path
 
 from reid.core import cli
+from reid.core.errors import ReidError
 from reid.data.index import read_index
 from reid.retrieval.embeddings import read_external, write_embeddings
 
 
 def main(args):
     table, about = read_index(args.index, ["role", "bbox_idx"])
+    if (args.out.parent.resolve(), args.out.name) == (args.folder.resolve(), f"{about['split']}.npy"):
+        raise ReidError(f"{args.out}: is a file that is read there; name another one to make")
     embeddings = read_external(args.folder, about["split"], table)
     write_embeddings(args.out, embeddings)
     cli.log.info("%s: %d embeddings of %d values, of %s", args.out, *embeddings.shape, args.folder)

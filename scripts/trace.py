@@ -11,6 +11,7 @@ import yaml
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.lineage.trace import trace
+from reid.params.parsing import shown
 
 
 def main(args):
@@ -21,11 +22,11 @@ def main(args):
             "made elsewhere, or made by a run that was not committed"
         )
     for origin in origins[: args.show]:
-        print(f"{args.file} is {origin.path}\n  {origin.where}")
+        lines = [f"{args.file} is {origin.path}", f"  {origin.where}"]
         if origin.commit:
-            print(f"  commit {origin.commit}")
-        for line in origin.get_back:
-            print(f"    {line}")
+            lines.append(f"  commit {origin.commit}")
+        lines += [f"    {line}" for line in origin.get_back]
+        print("\n".join(shown(line, 10_000) for line in lines))
     if len(origins) > args.show:
         print(f"... and {len(origins) - args.show} more")
     with_params = next((origin for origin in origins if origin.parameters), None)

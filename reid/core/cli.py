@@ -108,6 +108,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         end_with_engine()
+        _check_apart(args)
         if args.log:
             args.log.parent.mkdir(parents=True, exist_ok=True)
             if args.log.exists() and not args.log.is_file() and not args.log.is_char_device():
@@ -136,6 +137,25 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
             sys.exit(1)
         log.exception("this is a bug in the pipeline, please report it")
         sys.exit(2)
+
+
+def _check_apart(args: argparse.Namespace) -> None:
+    """Check that what one argument makes is not what another one names, for one of the two would be lost.
+
+    Only a path that stands alone can be made: lists are read, and so are folders and texts (names of results, of the
+    parameter file) here. They may agree with each other.
+    """
+    named: dict[str, str] = {}
+    for name, value in sorted(vars(args).items(), key=lambda item: isinstance(item[1], Path)):
+        for path in value if isinstance(value, list) else [value]:
+            if not isinstance(path, Path) and not (isinstance(path, str) and Path(path).suffix):
+                continue
+            # a link is replaced, not what it leads to: DVC links files of the same content to one
+            place = os.path.join(os.path.realpath(Path(path).parent), Path(path).name)
+            other = named.setdefault(place, name)
+            if other != name and isinstance(value, Path) and not os.path.isdir(path):
+                names = " and ".join(key.replace("_", "-") for key in (other, name))
+                raise ReidError(f"{path}: is named twice, by {names}; name a file for each")
 
 
 def _closed() -> list[int]:

@@ -175,14 +175,18 @@ def read_json(path: Path | str, limit: int = _JSON, maker: str = "") -> Any:
 
 
 def put_table(path: Path | str, name: str, text: str) -> None:
-    """Put a table between the comments ``<!-- NAME -->`` and ``<!-- end -->`` of a Markdown file.
+    """Put a table, of lines that LF ends, between ``<!-- NAME -->`` and ``<!-- end -->`` of a Markdown file.
+
+    All else stays to the byte, and the table's lines end as that of the first comment.
 
     Raises:
         ReidError: as :func:`table_place`.
     """
     before, after = table_place(path, name)
+    if before.endswith("\r\n"):
+        text = text.replace("\n", "\r\n")
     with replacing(path) as partial:
-        partial.write_text(f"{before}{text}{after}", encoding="utf-8")
+        partial.write_bytes(f"{before}{text}{after}".encode())
     sums_path(path).unlink(missing_ok=True)  # people edit it
 
 
@@ -193,14 +197,13 @@ def table_place(path: Path | str, name: str) -> tuple[str, str]:
         ReidError: there is no such file, or it has no such place.
     """
     try:
-        page = regular(path).read_text(encoding="utf-8")
+        page = regular(path).read_bytes().decode()  # with its ends of lines
     except UnicodeDecodeError as error:
         raise ReidError(f"{path}: is not UTF-8 text; it is {file_type.describe(path)}") from error
-    start, begin, rest = page.partition(f"<!-- {name} -->\n")
-    _, end, last = rest.partition("<!-- end -->")
-    if not end:
+    place = re.search(rf"(.*?<!-- {re.escape(name)} -->\r?\n).*?(<!-- end -->.*)", page, re.DOTALL)
+    if not place:
         raise ReidError(f"{path}: has no place for the table, <!-- {name} --> and <!-- end -->")
-    return start + begin, end + last
+    return place[1], place[2]
 
 
 MOST_NESTED = 500  # lists and objects inside each other

@@ -48,6 +48,7 @@ def place() -> "Place | None":
     if not url:
         return None
     import fsspec
+    from fsspec.implementations.local import LocalFileSystem
 
     with contextlib.suppress(ImportError):  # DVC's own; fsspec knows another one, which does not come with it
         import sshfs
@@ -56,13 +57,14 @@ def place() -> "Place | None":
     try:
         files, root = fsspec.url_to_fs(url if "://" in url else os.path.abspath(os.path.expanduser(url)))
     except ValueError as error:
-        raise ReidError(f"{VARIABLE}: {_shown(url)}: {error}; give a folder, or an ssh:// or s3:// URL") from error
+        problem = str(error) if _shown(url) == url else "is no URL"  # it may quote a part of the password
+        raise ReidError(f"{VARIABLE}: {_shown(url)}: {problem}; give a folder, or an ssh:// or s3:// URL") from error
     except ImportError as error:
         raise ReidError(f"{VARIABLE}: {_shown(url)}: its package is missing; {EXTRA}") from error
     except Exception as error:  # every kind of store has its own
         log.warning("%s: %s does not answer (%s); going on without it", VARIABLE, _shown(url), _line(error))
         return None
-    if "://" not in url and not os.path.isdir(root):
+    if isinstance(files, LocalFileSystem) and not os.path.isdir(root):
         raise ReidError(f"{VARIABLE}: {root}: there is no such folder; make it, or correct or unset the variable")
     return Place(files, root.rstrip("/"), _shown(url))
 
@@ -261,8 +263,8 @@ class Place:
 
 
 def _shown(url: str) -> str:
-    """A URL without its password."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url)
+    """A URL without its password, which may hold any character: of what could be a part of it nothing is left."""
+    return re.sub(r"(://[^/:]*):.*@", r"\1@", url)
 
 
 def _line(error: BaseException) -> str:

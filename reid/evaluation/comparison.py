@@ -80,6 +80,8 @@ def _of_revision(revision: str, path: str) -> bytes:
             f"{revision}: {path} cannot be had; the revision did not make it, or it is not in DVC's cache here "
             f"(`dvc fetch --all-commits` brings it from a remote)"
         ) from error
+    except (AttributeError, UnicodeError) as error:  # of a tree or a file in Git, and of a name that is no text
+        raise ReidError(f"{revision}: is no commit; name a Git revision or DVC experiment that is one") from error
     except (SCMError, DvcException) as error:
         reason = str(error).strip() or type(error).__name__
         raise ReidError(f"{revision}: is no file, folder, Git revision or DVC experiment here ({reason})") from error

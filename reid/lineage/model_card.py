@@ -99,7 +99,7 @@ def model_card(model: str, params_path: Path | str, data: Path | str, results: P
             _origin(run, made),
             ["## Parameters", "", "```yaml", yaml.safe_dump(made["parameters"], sort_keys=False).strip(), "```"],
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ReidError(f"{results}: a file of the run is not of this version ({error!r}); run again") from error
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 

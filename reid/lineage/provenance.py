@@ -62,7 +62,7 @@ def commit(folder: Path | None = None) -> dict[str, Any]:
         return os.fsdecode(done.stdout)  # names need not be text
 
     try:
-        changed = [line[3:] for line in git("status", "--porcelain").splitlines()]
+        changed = [line[3:] for line in git("status", "--porcelain").split("\n")[:-1]]
         changed = [path for path in changed if not path.strip('"').startswith(_NOT_CODE)]
         return {"commit": git("rev-parse", "HEAD").strip(), "clean": not changed, "changed": changed[:100]}
     except (OSError, subprocess.CalledProcessError):

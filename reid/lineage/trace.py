@@ -1,5 +1,7 @@
 """What made a file: found by its content in this folder, in Git's history and in DVC's ledger of every commit."""
 
+import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,16 +84,17 @@ def _in_history(path: Path, md5: str, digest: str) -> Iterator[Origin]:
     if not Path(".git").exists():
         return
     # the oldest first: it is the one that made the file; refs of DVC's experiments are among --all
-    commits = _git("log", "--all", "--reverse", "--format=%H %cs %s").decode(errors="replace").splitlines()
-    tree = {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in commits}
+    commits = _records(_git("log", "-z", "--all", "--reverse", "--format=%H %cs %s"))
     seen: set[str] = set()
-    own = _git("hash-object", "--no-filters", str(path)).decode().strip()
-    for commit, subject in tree.items():
-        for line in _git("ls-tree", "-r", commit, "--", "dvc.lock", "results").decode(errors="replace").splitlines():
-            (_, _, blob), name = line.split("\t")[0].split(), line.split("\t", 1)[1]
+    own = _git("hash-object", "--no-filters", "--", str(path)).decode().strip()
+    for commit, subject in (line.split(" ", 1) for line in commits):
+        for line in _records(_git("ls-tree", "-rz", commit, "--", "dvc.lock", "results")):
+            about, name = line.split("\t", 1)
+            blob = about.split()[2]
             where = f"commit {commit[:10]} ({subject})"
             if blob == own:
-                yield Origin(name, f"in Git, {where}", commit, _params(commit), [f"git show {commit}:{name}"])
+                back = [f"git show {shlex.quote(f'{commit}:{name}')}"]
+                yield Origin(name, f"in Git, {where}", commit, _params(commit), back)
             if blob in seen:
                 continue
             seen.add(blob)
@@ -99,6 +102,11 @@ def _in_history(path: Path, md5: str, digest: str) -> Iterator[Origin]:
                 yield from _in_ledger(_git("cat-file", "blob", blob), where, commit, md5)
             elif name.endswith(".provenance.json"):
                 yield from _in_record(_committed(blob), f"{name} of {where}", commit, digest)
+
+
+def _records(output: bytes) -> list[str]:
+    """What Git ends with NUL each: names and subjects hold any other character."""
+    return os.fsdecode(output).split("\0")[:-1]
 
 
 def _committed(blob: str) -> Any:

@@ -1,12 +1,15 @@
 """Checkpoint files of trained models: arrays with the parameters of the model that built them, in safetensors."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from pydantic import ValidationError
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from reid.core.errors import ReidError
 from reid.core.files import parse_json, replacing
@@ -18,6 +21,8 @@ from reid.params.network import Network
 from reid.params.parsing import shown
 from reid.params.registries import BACKBONES, POOLINGS
 from reid.params.schema import section_class
+
+_DROPPED, _SPARE = 4, 1 << 26  # a network is built with parts that it drops: times its numbers, and numbers
 
 
 def save(path: Path | str, network: Embedder, params: Model) -> None:
@@ -49,7 +54,8 @@ def load(path: Path | str) -> Embedder:
         raise ReidError(f"{path}: is not a checkpoint of this pipeline, for it has no parameters of a model")
     section, size = _network(metadata["model"], path)
     try:
-        network = Embedder(section, (size.height, size.width))
+        with _limited(sum(value.numel() for value in arrays.values())):
+            network = Embedder(section, (size.height, size.width))
     except ReidError as error:
         raise ReidError(f"{path}: its network cannot be built: {error}") from error
     own = network.state_dict()
@@ -61,6 +67,28 @@ def load(path: Path | str) -> Embedder:
             raise ReidError(f"{path}: {shown(name)} {problem}")
     set_arrays(network, arrays)
     return network.eval()
+
+
+@contextlib.contextmanager
+def _limited(numbers: int) -> Iterator[None]:
+    """A context in which networks are built for so many numbers: a small file must not ask for gigabytes.
+
+    Raises:
+        ReidError: one has far more.
+    """
+    most, built = _DROPPED * numbers + _SPARE, 0
+
+    def count(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
+        nonlocal built
+        built += 0 if value is None else value.numel()  # before it is filled, which takes the memory
+        if built > most:
+            raise ReidError(f"it has more than {most:,} numbers, and the file holds {numbers:,}")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _difference(value: torch.Tensor, own: torch.Tensor) -> str | None:

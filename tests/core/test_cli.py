@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 PROGRAM = '''
 """Says what is wrong."""
 import time
+from pathlib import Path
 from reid.core import cli
 from reid.core.errors import ReidError
 
@@ -17,6 +19,12 @@ def main(args):
 
 parser = cli.parser(__doc__)
 parser.add_argument("--number", type=int, default=1)
+parser.add_argument("ranking", type=Path, nargs="?")
+for name in ("--out", "--cmc"):
+    parser.add_argument(name, type=Path)
+for name in ("--index", "--validation"):
+    parser.add_argument(name, type=Path, nargs="*")
+parser.add_argument("--params", default="params.yaml")
 cli.run(main, parser)
 '''
 
@@ -54,6 +62,45 @@ def test_users_error_has_no_traceback(tmp_path, start_program):
     code, out, err = run(start_program, "raise ReidError('a.zip: is cut short; fetch it again')", "--log", log)
     assert (code, out, err) == (1, "", "it begins\nerror: a.zip: is cut short; fetch it again\n")
     assert log.read_text() == err
+
+
+@pytest.mark.parametrize(
+    "words, names",
+    [
+        ("--out a.json --cmc a.json", "out and cmc"),
+        ("--out a.json --cmc ./b/../a.json", "out and cmc"),
+        ("a.json --out b.json --log a.json", "log and ranking"),
+        ("--index b.json a.json --out a.json", "index and out"),
+        ("--params a.json --log a.json", "params and log"),
+    ],
+)
+def test_a_file_that_two_arguments_name_stays_as_it_was(tmp_path, monkeypatch, start_program, words, names):
+    monkeypatch.chdir(tmp_path)
+    Path("b").mkdir()
+    Path("a.json").write_text("of another run")
+    code, out, err = run(start_program, "pass", *words.split())
+    named = next(word for word in reversed(words.split()) if word.endswith("a.json"))
+    assert (code, out) == (
+        1,
+        "",
+    ) and err == f"error: {Path(named)}: is named twice, by {names}; name a file for each\n"
+    assert Path("a.json").read_text() == "of another run"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--index a.json a.json --validation a.json b.json --out c.json",  # all of them read
+        "--out folder --cmc folder",
+        "--params name --out name",  # a name of something, not a file
+        "--out a.json --cmc link",  # as DVC links two files of one content
+    ],
+)
+def test_what_is_only_read_may_be_named_twice(tmp_path, monkeypatch, start_program, words):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("link").symlink_to("a.json")
+    assert run(start_program, "pass", *words.split())[0] == 0
 
 
 def test_bug_keeps_its_traceback(tmp_path, start_program):

@@ -17,6 +17,15 @@ def test_a_table_stands_between_its_comments_and_all_else_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("start", ["", "\ufeff", "a line of LF\n"])
+def test_ends_of_lines_stay_and_are_the_tables(tmp_path, start):
+    path = tmp_path / "page.md"
+    page = start + PAGE.replace("\n", "\r\n")
+    path.write_bytes(page.encode())
+    put_table(path, "one", "| a |\n|---|\n")
+    assert path.read_bytes().decode() == page.replace("old\r\n", "| a |\r\n|---|\r\n")
+
+
 def test_a_page_without_the_place_is_refused_and_stays(tmp_path):
     path = tmp_path / "page.md"
     path.write_text(PAGE)

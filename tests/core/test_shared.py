@@ -188,13 +188,18 @@ def test_many_put_and_take_the_same_at_once(tmp_path, mine, monkeypatch):
 
 @pytest.mark.parametrize(
     "address, message",
-    [("nowhere/to/be/found", "there is no such folder"), ("gopher://host/x", "give a folder, or an ssh:// or s3://")],
+    [
+        ("nowhere/to/be/found", "there is no such folder"),
+        ("file://nowhere", "there is no such folder"),
+        ("gopher://host/x", "give a folder, or an ssh:// or s3://"),
+    ],
 )
 def test_what_can_be_no_place_is_one_error(tmp_path, monkeypatch, address, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REID_SHARED", address)
     with pytest.raises(ReidError, match=f"REID_SHARED: .*{message}"):
         shared.place()
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):
@@ -220,6 +225,19 @@ def test_a_place_that_does_not_answer_is_told(monkeypatch, said):
     monkeypatch.setenv("REID_SHARED", "ssh://user:secret@host/x")
     assert shared.place() is None
     assert "ssh://user@host/x does not answer (ConnectionRefusedError" in said() and "secret" not in said()
+
+
+@pytest.mark.parametrize("kind", ["ftp", "gopher"])
+@pytest.mark.parametrize("user", ["user", "user@team.org"])
+@pytest.mark.parametrize("password", ["qX@Zw", "qX/Zw", "qX:Zw", "@qX/:@Zw", "qX[Zw"])
+def test_no_part_of_a_password_is_said(monkeypatch, said, kind, user, password):
+    monkeypatch.setenv("REID_SHARED", f"{kind}://{user}:{password}@localhost:1/x")
+    try:
+        assert shared.place() is None
+        text = said()
+    except ReidError as error:
+        text = str(error)
+    assert f"{kind}://{user}@localhost:1/x" in text and "qX" not in text and "Zw" not in text
 
 
 def test_nothing_is_asked_without_the_variable(monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -178,6 +179,9 @@ def test_git_revisions_and_dvc_experiments(tmp_path, monkeypatch, queries):
         open_result("empty", "valid")
     with pytest.raises(ReidError, match="nothing: is no file, folder, Git revision or DVC experiment"):
         open_result("nothing", "valid")
+    for name in ("HEAD^{tree}", "HEAD:dvc.yaml", os.fsdecode(b"\xff")):
+        with pytest.raises(ReidError, match=f"{re.escape(name)}: is no commit; name a Git revision or DVC experiment"):
+            open_result(name, "valid")
     for path in (tmp_path / ".dvc/cache/files").rglob("*"):
         if path.is_file():
             path.unlink()

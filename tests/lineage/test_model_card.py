@@ -160,6 +160,22 @@ def test_files_of_another_run_are_refused(tmp_path):
         run.card("absent")
 
 
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("submission/valid.provenance.json", {"checkpoints": ["x"]}),
+        ("submission/valid.provenance.json", {"checkpoints": 1}),
+        ("metrics/valid.json", {"split": "valid", "trained_on": True, "of_training_data": [1]}),
+        ("metrics/valid.json", {"split": "valid", **SCORES, "interval": {**SCORES["interval"], "mAP": [0.1]}}),
+    ],
+)
+def test_a_file_of_another_form_is_one_error(tmp_path, name, content):
+    run = Run(tmp_path)
+    run.write(f"results/{name}", content)
+    with pytest.raises(ReidError, match="results: a file of the run is not of this version .*; run again"):
+        run.card()
+
+
 def test_a_file_that_is_missing_or_another_is_named(tmp_path):
     run = Run(tmp_path)
     run.write("results/metrics/test.json", {"split": "test"})

@@ -149,13 +149,47 @@ def test_a_changed_program_makes_the_tree_unclean_and_a_run_does_not(project):
     assert commit(project.folder)["changed"] == ["params.yaml"]
 
 
+def git(folder, *words):
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *who, *words], cwd=folder, check=True)
+
+
 def test_a_changed_file_whose_name_is_no_text_is_named(tmp_path):
     for words in (["init", "-q"], ["config", "core.quotePath", "false"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     (tmp_path / os.fsdecode(b"\xff.py")).touch()
-    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "one"], cwd=tmp_path, check=True)
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "one")
     assert [name.strip('"') for name in commit(tmp_path)["changed"]] == ["\udcff.py"]
+
+
+@pytest.mark.parametrize("text", ["a\u2028b", "a\x0cb", "a\x85b", "a\x1cb", "caf\xe9"])
+@pytest.mark.parametrize("of", ["subject", "file"])
+def test_any_subject_and_any_name_is_taken_whole(tmp_path, monkeypatch, text, of):
+    monkeypatch.chdir(tmp_path)
+    name = f"results/{text if of == 'file' else 'a'}.json"
+    Path("results").mkdir()
+    Path(name).write_text("{}")
+    for words in (["init", "-q"], ["config", "core.quotePath", "false"], ["add", "-A"]):
+        git(tmp_path, *words)
+    git(tmp_path, "commit", "-qm", text if of == "subject" else "one")
+    shutil.copy(name, "renamed.json")
+    (origin,) = [origin for origin in trace(Path("renamed.json")) if origin.commit]
+    assert origin.path == name and (of == "file" or f" {text})" in origin.where)
+    done = subprocess.run([sys.executable, ROOT / "scripts/trace.py", "renamed.json"], capture_output=True, text=True)
+    assert done.returncode == 0 and all(line.isprintable() for line in done.stdout.split("\n"))
+    Path("renamed.json").rename(f"{text}.py")
+    assert len(commit(tmp_path)["changed"]) == 1
+
+
+@pytest.mark.parametrize("name", ["--stdin", "-x.json"])
+def test_a_file_whose_name_looks_like_an_option_is_a_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    Path("results/a.json").write_text("{}")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        git(tmp_path, *words)
+    Path("results/a.json").rename(name)
+    assert [origin.path for origin in trace(Path(name))] == ["results/a.json"]
 
 
 def test_a_store_is_known_by_the_digests_of_its_blocks(tmp_path):

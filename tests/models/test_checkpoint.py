@@ -201,6 +201,22 @@ def test_arrays_that_are_not_those_of_the_network_are_refused_by_name(tmp_path, 
     fails(tmp_path / "model.safetensors", words)
 
 
+def test_a_small_file_that_asks_for_a_huge_network_is_refused_before_it_takes_memory(tmp_path, whole, monkeypatch):
+    registered = []
+
+    def register(module, name, value, own=torch.nn.Module.register_parameter):
+        own(module, name, value)
+        registered.append(0 if value is None else value.numel())
+
+    monkeypatch.setattr(torch.nn.Module, "register_parameter", register)
+    params = network(backbone="vit_h_14", pooling={"kind": "token"})(whole[1])
+    path = tmp_path / "model.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(1)}, path, {"model": json.dumps(params)})
+    fails(path, "its network cannot be built: it has more than 67,108,868 numbers, and the file holds 1")
+    assert sum(registered) < 70e6  # of 632 million
+    torch.nn.Linear(10_000, 10_000)  # the limit is that file's
+
+
 def test_checkpoint_cut_short_is_called_a_part(tmp_path, whole):
     path = tmp_path / "model.safetensors"
     safetensors.torch.save_file(whole[0], path, {"model": json.dumps(whole[1])})

@@ -327,3 +327,16 @@ def test_program_takes_the_split_of_the_index_and_writes_what_distances_read(tmp
     assert run().returncode == 0
     assert np.array_equal(read_embeddings(tmp_path / "out/e.npy", 7), ROWS)
     assert "7 embeddings of 4 values" in (tmp_path / "out/e.log").read_text()
+
+
+@pytest.mark.parametrize("out", ["here/test.npy", "here/../here/test.npy"])
+def test_program_does_not_overwrite_what_it_reads(tmp_path, out):
+    write_index(tmp_path / "i.parquet", TABLE, "test", "0" * 64)
+    (tmp_path / "here").mkdir()
+    np.save(tmp_path / "here/test.npy", ROWS.astype(np.float64))
+    before = (tmp_path / "here/test.npy").read_bytes()
+    words = ["--index", "i.parquet", "--folder", "./here", "--out", out]
+    command = [sys.executable, ROOT / "scripts/external.py", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "test.npy: is a file that is read there" in done.stderr
+    assert (tmp_path / "here/test.npy").read_bytes() == before and "Traceback" not in done.stderr
