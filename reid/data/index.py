@@ -273,7 +273,7 @@ def _check_labels(zip_path: Path | str, table: Any, split: str, members: list[Me
             try:
                 if reason := member.problem():
                     raise ValueError(reason)
-                content = read_member(file.fileno(), offset, packed, size, method, crc, most)
+                content = read_member(file.fileno(), name, offset, packed, size, method, crc, most)
             except ValueError as error:
                 problems.append(f"{shown(name)}: cannot be unpacked ({error})")
                 continue

@@ -139,7 +139,7 @@ def test_row_leads_to_its_image(make_zip, method):
     with open(path, "rb") as file:
         for row in table.to_pylist():
             place = (row["offset"], row["packed"], row["size"], row["method"], row["crc"])
-            assert read_member(file.fileno(), *place) == members[row["member"]]
+            assert read_member(file.fileno(), row["member"], *place) == members[row["member"]]
             assert row["member"] == "valid/" + tiny.name(tiny.box(row["role"], row["bbox_idx"]))
 
 
