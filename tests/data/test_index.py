@@ -282,7 +282,11 @@ def test_index_without_rows_is_refused(tmp_path, make_zip):
 
 
 @pytest.mark.parametrize(
-    "about", ["", "no json", "[]", "{}", '{"split": "valid"}', '{"split": 3, "sha256": "0"}', "[" * 5000]
+    "about",
+    [
+        *("", "no json", "[]", "{}", '{"split": "valid"}', '{"split": 3, "sha256": "0"}', "[" * 5000),
+        *('{"split": "%s", "sha256": "0"}' % split for split in ("Valid", "", "../../x", "TEST\\u001b[31m")),
+    ],
 )
 def test_index_that_does_not_say_what_it_is_of_is_refused(tmp_path, make_zip, about):
     table, _ = build_index(make_zip(TinySplit("valid").members()), "valid")
