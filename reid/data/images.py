@@ -26,6 +26,9 @@ _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 def open_jpeg(content: bytes) -> Image.Image:
     """Decode a JPEG, turned as its EXIF says.
 
+    What libjpeg merely warns of is not noticed, for Pillow does not hand it on: where the stream is damaged, or ends
+    early at an end marker, pixels are other ones or grey.
+
     Args:
         content: bytes of the file.
 
@@ -33,7 +36,7 @@ def open_jpeg(content: bytes) -> Image.Image:
         PIL.Image.Image in RGB
 
     Raises:
-        ValueError: it does not decode whole, or has more pixels or bytes than a thumbnail.
+        ValueError: it does not decode, the file ends early, or it has more pixels or bytes than a thumbnail.
     """
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
@@ -59,7 +62,8 @@ def decode_any(
         uint8 array, height x width x 3
 
     Raises:
-        ValueError: it is neither, does not decode whole, or has more pixels or bytes than a thumbnail.
+        ValueError: it is neither, does not decode (a PNG: not whole; of a JPEG see :func:`open_jpeg`), or has more
+            pixels or bytes than a thumbnail.
     """
     if content.startswith(_PNG):
         return decode(content, height, width, image_size(content), interpolation, fit)

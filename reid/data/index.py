@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
 from reid.core.files import parse_json, replacing
-from reid.core.splits import LABELLED
+from reid.core.splits import LABELLED, SPLITS
 from reid.core.tables import about, numbers, read_parquet
 from reid.data.completeness import missing
 from reid.raw.archive import read_member
@@ -53,7 +53,7 @@ _MOST_LABELS = 2  # bbox_info.json of a zip: under either name
 _LEVELS = ("championship", "season", "game", "action")
 _LABELS = ("person_uid", "frame_idx", "clazz", "id", "UAI", *_LEVELS)  # a split has all of them or none
 COMPARED = ("role", "bbox_idx", "action_idx", "person_uid", "member")  # what rows must agree in
-_ABOUT = {"split": str, "sha256": str}
+_ABOUT = {"split": SPLITS, "sha256": str}
 
 
 def locate(name: str, split: str) -> tuple[str, list[str], str]:
@@ -273,7 +273,7 @@ def _check_labels(zip_path: Path | str, table: Any, split: str, members: list[Me
             try:
                 if reason := member.problem():
                     raise ValueError(reason)
-                content = read_member(file.fileno(), offset, packed, size, method, crc, most)
+                content = read_member(file.fileno(), name, offset, packed, size, method, crc, most)
             except ValueError as error:
                 problems.append(f"{shown(name)}: cannot be unpacked ({error})")
                 continue
@@ -327,10 +327,11 @@ def read_index(path: Path | str, columns: Sequence[str] | None = None) -> tuple[
         columns: names of the columns wanted; those of :data:`SCHEMA` by default.
 
     Returns:
-        (pyarrow.Table, dict): the columns; ``{"split": ..., "sha256": ...}``.
+        (pyarrow.Table, dict): the columns; ``{"split": ..., "sha256": ...}``, the split one of
+            ``reid.core.splits.SPLITS``.
 
     Raises:
-        ReidError: the file is missing, is no index, or lacks one of these columns.
+        ReidError: the file is missing, is no index or one of no known split, or lacks one of these columns.
     """
     try:
         table = read_parquet(path, SCHEMA.names if columns is None else columns, "scripts/index.py")

@@ -141,7 +141,7 @@ def _decode_rows(task: _Task) -> tuple[int, list[str], str]:
         block = np.zeros((len(task.rows), made.height, made.width, 3), np.uint8)
         for i, (member, offset, packed, size, method, crc, height, width) in enumerate(task.rows):
             try:
-                content = read_member(source, offset, packed, size, method, crc, most_bytes(height, width))
+                content = read_member(source, member, offset, packed, size, method, crc, most_bytes(height, width))
                 block[i] = decode(content, made.height, made.width, (height, width), made.interpolation, made.fit)
             except ValueError as error:
                 problems.append(f"{task.zip_path}: {shown(member)}: {error}")

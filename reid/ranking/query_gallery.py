@@ -57,12 +57,14 @@ def read_queried(path: Path | str, columns: Sequence[str], labelled: bool = Fals
         labelled: whether its labels must be known; then person_uid is among the columns.
 
     Raises:
-        ReidError: the file is no index, its split has no queries, or its labels are hidden.
+        ReidError: the file is no index, its split has no queries, or its labels are hidden, or a query has no match.
     """
     table, about = read_index(path, columns)
     _check_queries(table, path)
-    if labelled and table["person_uid"].null_count:
-        raise ReidError(f"{path}: has no labels to score with (those of {about['split']} are hidden)")
+    if labelled:
+        if table["person_uid"].null_count:
+            raise ReidError(f"{path}: has no labels to score with (those of {about['split']} are hidden)")
+        _check_matches(table, path)
     return table, about
 
 
@@ -84,6 +86,15 @@ def _check_queries(table: pa.Table, path: Path | str) -> None:
     if len(alone := np.flatnonzero(query & ~np.isin(action, action[gallery]))):
         first = alone[0]
         raise ReidError(f"{path}: query {bbox[first]}: the gallery has no box of its action {action[first]}")
+
+
+def _check_matches(table: pa.Table, path: Path | str) -> None:
+    """Check that each query's person is in the gallery of its action."""
+    query = is_query(table)
+    person = column(table, "action_idx") << 32 | column(table, "person_uid")  # ids of people hold inside one action
+    if len(alone := np.flatnonzero(query & ~np.isin(person, person[~query]))):
+        box = table["bbox_idx"][int(alone[0])]
+        raise ReidError(f"{path}: query {box}: its person is not in the gallery, so it cannot be scored")
 
 
 def _read_json(path: Path) -> pa.Table:

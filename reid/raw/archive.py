@@ -9,10 +9,12 @@ from pathlib import Path
 
 from reid.core.file_type import describe_bytes
 from reid.core.files import replacing
+from reid.raw.members import member_name, shown
 from reid.raw.sizes import MOST_UNPACKED
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's oldest time: a packed zip does not depend on when it was packed
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # PKWARE APPNOTE 4.3.7
+_LAST = (1 << 63) - 1  # byte that a file can have
 
 
 def pack(path: Path | str, members: Iterable[tuple[str, bytes]]) -> None:
@@ -40,12 +42,13 @@ def write_members(path: Path | str, members: Iterable[tuple[str, bytes]]) -> Non
 
 
 def read_member(
-    file: int, offset: int, packed: int, size: int, method: int, crc: int, limit: int = MOST_UNPACKED
+    file: int, name: str, offset: int, packed: int, size: int, method: int, crc: int, limit: int = MOST_UNPACKED
 ) -> bytes:
     """Read one member by its offset: one read, no directory.
 
     Args:
         file: file descriptor of the zip; shared descriptors are safe (``pread``).
+        name: that the zip's directory gives it, as :func:`reid.raw.members.normalise` spells it.
         offset: of the member's local header, bytes.
         packed: compressed size, bytes.
         size: uncompressed size, bytes.
@@ -57,22 +60,25 @@ def read_member(
         bytes: uncompressed
 
     Raises:
-        ValueError: the header is not where it should be, the method is another one, the sizes cannot be, the bytes do
-            not unpack or the CRC differs.
+        ValueError: the header is not where it should be or names another member, the method is another one, the sizes
+            cannot be, the bytes do not unpack or the CRC differs.
     """
     if size > limit:
         raise ValueError(f"it is said to unpack to {size:,} bytes, and {limit:,} is the most that it can have")
     if reason := impossible(packed, size, method):
         raise ValueError(reason)
     guess = LOCAL_HEADER.size + 512  # room for the name and the extra field, so that one read is enough as a rule
-    block = os.pread(file, guess + packed, offset)
+    block = os.pread(file, guess + packed, offset) if offset + guess + packed <= _LAST else b""
     if len(block) < LOCAL_HEADER.size or block[:4] != b"PK\x03\x04":
         raise ValueError("there is no member at this offset (has the zip changed since it was indexed?)")
-    *_, name_length, extra_length = LOCAL_HEADER.unpack_from(block)
+    _, _, flags, *_, name_length, extra_length = LOCAL_HEADER.unpack_from(block)
     start = LOCAL_HEADER.size + name_length + extra_length
+    if len(block) < start + packed:
+        block += os.pread(file, start + packed - len(block), offset + len(block))
+    own = member_name(block[LOCAL_HEADER.size : LOCAL_HEADER.size + name_length], flags)
+    if own != name:
+        raise ValueError(f"what lies there is called {shown(own)} (has the zip, or its directory, been changed?)")
     data = block[start : start + packed]
-    if len(data) < packed:
-        data += os.pread(file, packed - len(data), offset + start + len(data))
     if method == zipfile.ZIP_DEFLATED:
         unpacker = zlib.decompressobj(wbits=-15)
         try:

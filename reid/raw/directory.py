@@ -15,7 +15,7 @@ from reid.core.errors import ReidError
 from reid.core.file_type import describe
 from reid.core.files import regular
 from reid.raw.archive import LOCAL_HEADER, impossible
-from reid.raw.members import normalise, shown, some
+from reid.raw.members import member_name, normalise, shown, some
 from reid.raw.sizes import MOST_DIRECTORY, MOST_MEMBERS
 
 # PKWARE APPNOTE 4.3.16, 4.3.15, 4.3.14 and 4.3.12
@@ -169,7 +169,7 @@ def _entries(directory: bytes, shift: int) -> list[Member]:
         if packed == _ALL_ONES or size == _ALL_ONES or offset == _ALL_ONES:
             numbers = _zip64(directory[first + name : first + name + extra], size, packed, offset)
             size, packed, offset = numbers
-        text = _text(directory[first : first + name], flags)
+        text = member_name(directory[first : first + name], flags)
         members.append(Member(text, offset + shift, packed, size, method, crc, bool(flags & _ENCRYPTED), name))
         if len(members) > MOST_MEMBERS:
             raise ValueError(f"its directory lists more than {MOST_MEMBERS:,} members, and no split has so many")
@@ -196,21 +196,6 @@ def _zip64(extra: bytes, *numbers: int) -> list[int]:
     return values
 
 
-def _text(name: bytes, flags: int) -> str:
-    """A name as text: UTF-8, also where an old packer does not say so, else code page 437.
-
-    Raises:
-        ValueError: it is said to be UTF-8 and is not.
-    """
-    try:
-        text = name.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if flags & 0x800:
-            raise ValueError(f"the name {name[:80]!a} is said to be UTF-8 and is not") from error
-        text = name.decode("cp437")
-    return normalise(text)
-
-
 def _unlisted(file: CheckedFile, members: list[Member], directory: int) -> list[str]:
     """Names of members that lie in a zip, and that its directory does not list under any number.
 
@@ -221,7 +206,7 @@ def _unlisted(file: CheckedFile, members: list[Member], directory: int) -> list[
         directory: where the zip's directory begins.
 
     Raises:
-        ValueError: a listed member is not where the directory says.
+        ValueError: a listed member is not where the directory says, or another lies there.
     """
     # Looking at every header would be a seek per member on a cold disk; about 1000 are enough to see a shift.
     stride = max(1, len(members) // 1000)
@@ -231,8 +216,11 @@ def _unlisted(file: CheckedFile, members: list[Member], directory: int) -> list[
         start, before = member.offset, end
         end = start + LOCAL_HEADER.size + member.stored_name + member.packed
         inside = before <= start and end <= directory
-        if not inside or (number % stride == 0 and file.unchecked(start, 4) != b"PK\x03\x04"):
+        own = _name_at(file, member) if inside and number % stride == 0 else member.name
+        if not inside or own is None:
             raise ValueError(f"{shown(member.name)} is not where the directory says")
+        if own != member.name:
+            raise ValueError(f"its directory says {shown(member.name)} where {shown(own)} lies")
         if start - before >= _SMALLEST_IMAGE:
             names += _walk(file, last, start)
         last = member
@@ -240,6 +228,18 @@ def _unlisted(file: CheckedFile, members: list[Member], directory: int) -> list[
         names += _walk(file, last, directory)
     listed = {member.name for member in members} if names else set()
     return [name for name in names if name not in listed]
+
+
+def _name_at(file: CheckedFile, member: Member) -> str | None:
+    """The name in the header of a listed member; None if there is no header."""
+    header = file.unchecked(member.offset, LOCAL_HEADER.size + member.stored_name)
+    if len(header) < LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+        return None
+    _, _, flags, *_, length, _ = LOCAL_HEADER.unpack_from(header)
+    name = header[LOCAL_HEADER.size :]
+    if length > len(name):  # another name, and longer
+        name = file.unchecked(member.offset + LOCAL_HEADER.size, length)
+    return member_name(name[:length], flags)
 
 
 def _walk(file: CheckedFile, before: Member | None, end: int) -> list[str]:

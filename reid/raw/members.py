@@ -55,6 +55,26 @@ def normalise(path: str) -> str:
     return path
 
 
+def member_name(stored: bytes, flags: int) -> str:
+    """The name of a zip's member as :func:`normalise` spells it: UTF-8, also where an old packer does not say so, else
+    code page 437.
+
+    Args:
+        stored: as the zip has it, in its directory or beside the data.
+        flags: that stand with it.
+
+    Raises:
+        ValueError: it is said to be UTF-8 and is not.
+    """
+    try:
+        text = stored.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if flags & 0x800:
+            raise ValueError(f"the name {stored[:80]!a} is said to be UTF-8 and is not") from error
+        text = stored.decode("cp437")
+    return normalise(text)
+
+
 def shown(path: str) -> str:
     """A path for a message: what cannot be seen, or would move the cursor, is escaped; of a very long one, the end."""
     text = path if path.isprintable() and path == path.strip() else ascii(path)

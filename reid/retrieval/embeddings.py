@@ -43,7 +43,7 @@ def read_embeddings(
 
     Raises:
         ReidError: the file is missing, of another kind or length, not what was written, or holds a value that is not
-            finite.
+            finite, or a row that float32 cannot hold.
     """
     try:
         verify(regular(path, maker))
@@ -78,7 +78,8 @@ def read_external(folder: Path | str, split: str, table: pa.Table) -> np.ndarray
         float32 array N x D; row i is row i of the index
 
     Raises:
-        ReidError: neither file is there, or both are; or a box of the index has not exactly one finite embedding.
+        ReidError: neither file is there, or both are; or a box of the index has not exactly one finite embedding that
+            float32 can hold.
     """
     array, boxes = (Path(folder) / f"{split}.{suffix}" for suffix in ("npy", "parquet"))
     there = [path for path in (array, boxes) if os.path.lexists(path)]
@@ -160,15 +161,24 @@ def _rows_of(boxes: list[tuple[str, int]], table: pa.Table, path: Path) -> np.nd
 
 
 def _single_precision(embeddings: np.ndarray, path: Path | str, box: Callable[[int], str]) -> np.ndarray:
-    """Embeddings as float32, row by row; all are finite."""
+    """Embeddings as float32, row by row; all are finite, and none has lost its digits."""
     with np.errstate(over="ignore", invalid="ignore"):
         result = np.asanyarray(embeddings, np.float32, order="C")
-        if np.isfinite(result.sum()):  # a sum takes a tenth of the time
-            return result
-    wrong = np.flatnonzero(~np.isfinite(result).all(axis=1))
-    if len(wrong):
-        row = int(wrong[0])
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        reason = "too large for float32" if np.isfinite(embeddings[row]).all() else "not finite"
-        raise ReidError(f"{path}: the embedding of {box(row)}{more} holds a value that is {reason}")
+        finite = np.isfinite(result.sum())  # a sum takes a tenth of the time
+    if not finite and len(wrong := np.flatnonzero(~np.isfinite(result).all(axis=1))):
+        reason = "too large for float32" if np.isfinite(embeddings[wrong[0]]).all() else "not finite"
+        raise ReidError(f"{path}: the embedding of {_first(wrong, box)} holds a value that is {reason}")
+    if embeddings.dtype.itemsize > 4:
+        largest = np.maximum(result.max(axis=1), -result.min(axis=1))
+        small = np.flatnonzero(largest < np.finfo(np.float32).tiny)  # below it digits are lost, and at last all
+        if len(wrong := small[embeddings[small].any(axis=1)]):
+            raise ReidError(
+                f"{path}: the embedding of {_first(wrong, box)} has values too small for float32; multiply all "
+                "embeddings by one number"
+            )
     return result
+
+
+def _first(rows: np.ndarray, box: Callable[[int], str]) -> str:
+    """The first of some rows by its name, and how many there are beside it."""
+    return box(int(rows[0])) + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")

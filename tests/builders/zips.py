@@ -18,6 +18,7 @@ class Part:
         extra, listed_extra: extra fields of the header and of the directory.
         descriptor: bytes behind the data.
         listed: whether the directory lists it.
+        listed_name: under which name it does; its own by default.
     """
 
     name: str | bytes
@@ -32,10 +33,13 @@ class Part:
     listed_extra: bytes = b""
     descriptor: bytes = b""
     listed: bool = True
+    listed_name: str | bytes | None = None
     data: bytes = field(init=False)
 
     def __post_init__(self):
         self.name = self.name.encode() if isinstance(self.name, str) else self.name
+        name = self.name if self.listed_name is None else self.listed_name
+        self.listed_name = name.encode() if isinstance(name, str) else name
         self.data = self.content
         if self.method == 8:
             pack = zlib.compressobj(9, wbits=-15)
@@ -72,7 +76,8 @@ def zip_bytes(parts, before=b"", comment=b"", count=None, zip64=False):
                 extra = struct.pack("<HHQQQ", 1, 24, size, packed, at) + extra
                 packed = size = at = 0xFFFFFFFF
             directory += ENTRY + struct.pack("<6H3L", 20, 20, part.flags, part.method, 0, 33, crc, packed, size)
-            directory += struct.pack("<5H2L", len(part.name), len(extra), 0, 0, 0, 0o644 << 16, at) + part.name + extra
+            name = part.listed_name
+            directory += struct.pack("<5H2L", len(name), len(extra), 0, 0, 0, 0o644 << 16, at) + name + extra
     count = sum(part.listed for part in parts) if count is None else count
     start, length = len(body), len(directory)
     end = b""

@@ -91,6 +91,8 @@ def bent_zip(split, rng):
         if rng.random() < 0.02:
             part.method = rng.choice([1, 12, 99])
         part.listed = rng.random() < 0.98
+        if rng.random() < 0.01:
+            part.listed_name = bent_name(part.name.decode(), rng).encode()
         parts.append(part)
     data = zip_bytes(parts, rng.choice([b"", b"x" * 50]), rng.choice([b"", b"comment"]), zip64=rng.random() < 0.2)
     return bent(data, rng) if rng.random() < 0.3 else data

@@ -139,7 +139,7 @@ def test_row_leads_to_its_image(make_zip, method):
     with open(path, "rb") as file:
         for row in table.to_pylist():
             place = (row["offset"], row["packed"], row["size"], row["method"], row["crc"])
-            assert read_member(file.fileno(), *place) == members[row["member"]]
+            assert read_member(file.fileno(), row["member"], *place) == members[row["member"]]
             assert row["member"] == "valid/" + tiny.name(tiny.box(row["role"], row["bbox_idx"]))
 
 
@@ -282,7 +282,11 @@ def test_index_without_rows_is_refused(tmp_path, make_zip):
 
 
 @pytest.mark.parametrize(
-    "about", ["", "no json", "[]", "{}", '{"split": "valid"}', '{"split": 3, "sha256": "0"}', "[" * 5000]
+    "about",
+    [
+        *("", "no json", "[]", "{}", '{"split": "valid"}', '{"split": 3, "sha256": "0"}', "[" * 5000),
+        *('{"split": "%s", "sha256": "0"}' % split for split in ("Valid", "", "../../x", "TEST\\u001b[31m")),
+    ],
 )
 def test_index_that_does_not_say_what_it_is_of_is_refused(tmp_path, make_zip, about):
     table, _ = build_index(make_zip(TinySplit("valid").members()), "valid")

@@ -213,7 +213,7 @@ def test_failure_keeps_the_old_store(tmp_path, noise, make_zip):
 
 def test_zip_that_changed_since_it_was_indexed(tmp_path, noise, make_zip):
     """Twenty of the 150 are written out; at the first one's offset there is still a member, but another."""
-    reason = "it does not unpack"
+    reason = "what lies there is called first.txt"
     message = fails(make_zip({"first.txt": b"1" * 77, "last.txt": b"2" * 200_000}), noise[1], tmp_path / "out/a.npy")
     assert "images that cannot be used: 150 problems\n" in message and "... and 130 more" in message
     assert message.count("has the zip changed since it was indexed?") == 19 and message.count(reason) == 1
@@ -237,6 +237,23 @@ def test_index_without_places_is_refused(tmp_path, noise):
     path, table = noise
     bare = table.set_column(table.schema.get_field_index("offset"), "offset", pa.nulls(len(table), pa.int64()))
     assert "does not say where in the zip its images are" in fails(path, bare, tmp_path / "out/a.npy")
+
+
+def test_image_that_bears_another_name_where_it_lies_is_refused(tmp_path, noise):
+    """What the directory of a large zip says is compared with the headers here, image by image."""
+    path, table = noise
+    names = table["member"].to_pylist()
+    changed = pa.array([names[1], *names[1:]])
+    message = fails(path, table.set_column(table.schema.get_field_index("member"), "member", changed), tmp_path / "o")
+    assert f"{names[1]}: what lies there is called {names[0]} (" in message
+
+
+@pytest.mark.parametrize("place", [2**62, 2**63 - 1])
+def test_place_behind_the_end_of_any_file_is_refused_by_name(tmp_path, noise, place):
+    path, table = noise
+    offsets = pa.array([place, *table["offset"].to_pylist()[1:]], pa.int64())
+    message = fails(path, table.set_column(table.schema.get_field_index("offset"), "offset", offsets), tmp_path / "o")
+    assert f"{table['member'][0]}: there is no member at this offset" in message
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -192,8 +192,11 @@ def test_names_cannot_end_the_script_or_the_element(tmp_path):
     assert text.count("<script") == 2
 
 
-def test_a_split_whose_name_is_markup_is_escaped(tmp_path):
-    page = make_page(write_split(tmp_path, make_index([(1, 2)]), split="<b>"), tmp_path / "a.html")
+def test_a_split_whose_name_is_markup_is_escaped(tmp_path, monkeypatch):
+    """Though an index of such a split is refused."""
+    about = {"split": "<b>", "sha256": "0" * 64}
+    monkeypatch.setattr("builders.page.read_index", lambda *wanted: (read_index(*wanted)[0], about))
+    page = make_page(write_split(tmp_path, make_index([(1, 2)])), tmp_path / "a.html")
     assert "<h1>&lt;b&gt; <span>" in page.read_text()
 
 

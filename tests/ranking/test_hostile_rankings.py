@@ -327,6 +327,14 @@ def test_labels_that_are_asked_for_must_be_known(tmp_path):
         read_queried(tmp_path / "i.parquet", SCHEMA.names, labelled=True)
 
 
+@pytest.mark.parametrize("query", [{0: (7, 72)}, {0: (7, 30)}])  # nowhere; in the gallery of another action
+def test_labels_that_are_asked_for_give_each_query_a_match(tmp_path, query):
+    write_index(tmp_path / "i.parquet", table_of(rows({**QUERY, **query})), "valid", "0" * 64)
+    read_queried(tmp_path / "i.parquet", SCHEMA.names)
+    with pytest.raises(ReidError, match=r"i\.parquet: query 0: its person is not in the gallery, so it cannot be"):
+        read_queried(tmp_path / "i.parquet", SCHEMA.names, labelled=True)
+
+
 OTHERS = {
     "empty": (b"", "is empty"),
     "text": (b"query,gallery\n", "is text"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from builders.split import png
 from reid.raw.archive import image_size, pack, read_member
+from reid.raw.members import normalise
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -28,6 +29,7 @@ def descriptor(path):
 def where(info, **changes):
     """Arguments of read_member from the zip's directory."""
     return {
+        "name": normalise(info.filename),
         "offset": info.header_offset,
         "packed": info.compress_size,
         "size": info.file_size,
@@ -220,9 +222,23 @@ def test_wrong_offset_asks_whether_the_zip_has_changed(tmp_path):
     info = one_member(tmp_path / "a.zip", b"content")
     end = (tmp_path / "a.zip").stat().st_size
     with descriptor(tmp_path / "a.zip") as file:
-        for offset in (1, 30, end - 10, end, end + 1000):
+        for offset in (1, 30, end - 10, end, end + 1000, 2**62, 2**63 - 1, 2**64):
             with pytest.raises(ValueError, match="no member at this offset .has the zip changed"):
                 read_member(file, **where(info, offset=offset))
+
+
+@pytest.mark.parametrize("name", ["b.png", "a.pn", "a.png ", "A.png", "c/a.png", ""])
+def test_member_that_bears_another_name_where_it_lies_is_refused(tmp_path, name):
+    info = one_member(tmp_path / "a.zip", b"content")
+    with descriptor(tmp_path / "a.zip") as file, pytest.raises(ValueError, match="what lies there is called a.png "):
+        read_member(file, **where(info, name=name))
+
+
+def test_member_behind_whose_name_the_file_ends_is_refused(tmp_path):
+    info = one_member(tmp_path / "a.zip", b"")
+    os.truncate(tmp_path / "a.zip", 32)
+    with descriptor(tmp_path / "a.zip") as file, pytest.raises(ValueError, match="what lies there is called a. "):
+        read_member(file, **where(info))
 
 
 @pytest.mark.parametrize("method", METHODS)

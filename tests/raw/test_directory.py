@@ -16,6 +16,7 @@ from builders.zips import ENTRY, Part, write_parts, zip_bytes
 from reid.core.errors import ReidError
 from reid.raw.archive import read_member
 from reid.raw.directory import directory_bytes, list_members
+from reid.raw.members import shown
 
 PNG = png(20, 10, 1)
 
@@ -37,7 +38,7 @@ def assert_lists_as_zipfile_does(path):
             where = (info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC)
             assert member[1:6] == where
             assert not member.encrypted and member.problem() is None
-            assert read_member(file.fileno(), *member[1:6]) == archive.read(info)
+            assert read_member(file.fileno(), *member[:6]) == archive.read(info)
         return members
 
 
@@ -169,6 +170,30 @@ def test_name_that_is_said_to_be_utf8_and_is_not(tmp_path):
 )
 def test_one_spelling(tmp_path, raw, name):
     assert list_members(write_parts(tmp_path / "a.zip", [Part(raw)]))[0].name == name
+
+
+@pytest.mark.parametrize(
+    "own, listed",
+    [
+        ("0-0-69x45.png", "0-1-69x45.png"),  # another action: one byte
+        ("a.png", "a.pn"),
+        ("a.png", "a.png2"),
+        ("a.png" + "b" * 3000, "a.png"),
+        ("", "a.png"),
+        ("a.png", ""),
+    ],
+)
+def test_a_zip_whose_headers_name_others_is_refused(tmp_path, own, listed):
+    parts = [Part("x.png", PNG), Part(own, PNG, listed_name=listed), Part("y.png", PNG)]
+    message = refused(write_parts(tmp_path / "a.zip", parts), "its directory says .* where .* lies")
+    assert f"says {shown(listed)} where {shown(own)} lies" in message
+
+
+@pytest.mark.parametrize(
+    "own, listed", [("a\\b.png", "a/b.png"), ("./a.png", "a.png"), ("Atle\u0301tico", "Atlético")]
+)
+def test_two_spellings_of_one_name_are_one_member(tmp_path, own, listed):
+    assert [m.name for m in list_members(write_parts(tmp_path / "a.zip", [Part(own, listed_name=listed)]))] == [listed]
 
 
 # ---- what is no zip

@@ -249,7 +249,8 @@ def test_split_of_another_name_is_not_described(tmp_path):
     files = gallery.write_split(tmp_path, gallery.make_index([(2, 3)]), split="mine")
     outs = {name: tmp_path / "out" / name for name in ("json", "parquet", "plots", "sheet")}
     given = {"index": [files["index"]], "thumbnails": [files["thumbnails"]], "split": "mine", **outs}
-    with pytest.raises(ReidError, match=r"index\.parquet: is of mine, which is none of train, valid, test, challenge"):
+    words = r'index\.parquet: is not an index .*split: "mine" is not train or valid or test or challenge'
+    with pytest.raises(ReidError, match=words):
         program["main"](argparse.Namespace(**given))
     assert not (tmp_path / "out").exists()
 

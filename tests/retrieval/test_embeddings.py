@@ -80,6 +80,29 @@ def test_large_embeddings_whose_sum_is_no_number_are_read(tmp_path):
     assert np.array_equal(read_embeddings(tmp_path / "e.npy", 7), rows)
 
 
+@pytest.mark.parametrize("scale", [1e-39, 1e-50, 1e-300])
+def test_embeddings_that_float32_would_make_zeros_or_leave_few_digits_are_refused_with_their_row(tmp_path, scale):
+    rows = SEVEN.copy()
+    rows[4:6] *= scale
+    rows[6] = 0  # is what it was
+    np.save(tmp_path / "e.npy", rows)
+    with pytest.raises(ReidError, match=r"e\.npy: the embedding of row 4 and 1 more has values too small for float32"):
+        read_embeddings(tmp_path / "e.npy", 7)
+    rows[5, 0] = -1  # beside which the others are nothing
+    np.save(tmp_path / "e.npy", rows)
+    with pytest.raises(ReidError, match="the embedding of row 4 has values too small for float32; multiply all"):
+        read_embeddings(tmp_path / "e.npy", 7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_smallest_embeddings_that_keep_their_digits_are_read(tmp_path, kind):
+    rows = np.full((7, 4), max(np.finfo(kind).smallest_subnormal, np.finfo(np.float32).tiny), kind)
+    rows[1] = -rows[1]
+    rows[2] = 0
+    np.save(tmp_path / "e.npy", rows)
+    assert np.array_equal(read_embeddings(tmp_path / "e.npy", 7), rows)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip cut short", b"\x93NUMPY\x01\x00", b"text", b"<html>"])
 def test_file_that_is_no_array_is_refused_by_name(tmp_path, content):
     (tmp_path / "e.npy").write_bytes(content)
@@ -269,6 +292,15 @@ def test_value_that_is_no_finite_float32_is_refused_with_its_box(tmp_path, suffi
     if suffix == "npy":
         np.save(tmp_path / "valid.npy", rows)
         refused(tmp_path, f"the embedding of gallery 1 and 1 more holds a value that is {reason}")
+
+
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+def test_values_too_small_for_float32_are_refused_with_their_box(tmp_path, suffix):
+    if suffix == "npy":
+        np.save(tmp_path / "valid.npy", ROWS * 1e-50)
+    else:
+        write_table(tmp_path, columns(embedding=(ROWS * 1e-50).tolist()))
+    refused(tmp_path, f"valid.{suffix}: the embedding of query 0 and 6 more has values too small for float32")
 
 
 def with_value(name, place, value):
