@@ -285,7 +285,7 @@ def test_index_without_rows_is_refused(tmp_path, make_zip):
     "about",
     [
         *("", "no json", "[]", "{}", '{"split": "valid"}', '{"split": 3, "sha256": "0"}', "[" * 5000),
-        *('{"split": "%s", "sha256": "0"}' % split for split in ("Valid", "", "../../x", "TEST\\u001b[31m")),
+        *(f'{{"split": "{split}", "sha256": "0"}}' for split in ("Valid", "", "../../x", "TEST\\u001b[31m")),
     ],
 )
 def test_index_that_does_not_say_what_it_is_of_is_refused(tmp_path, make_zip, about):
