@@ -65,11 +65,12 @@ def jobs_left() -> list[Job]:
         return []
     if problem:
         raise ReidError(f"squeue fails ({problem}), so jobs of an earlier run may be at work here; try again later")
-    return list(filter(None, map(_job, done.stdout.splitlines())))
+    return list(filter(None, map(_job, done.stdout.split("\n"))))  # names of folders hold other line ends
 
 
 def _job(line: str) -> Job | None:
-    number, state, name, folder, comment = (line.split("|", 4) + [""] * 5)[:5]
+    number, state, name, rest = (line.split("|", 3) + [""] * 4)[:4]
+    folder, _, comment = rest.rpartition("|")  # a folder's name may hold one too
     ours = name.startswith(PREFIX) or comment.startswith(_BY_SNAKEMAKE)
     if not ours or os.path.realpath(folder) != os.path.realpath(Path.cwd()):
         return None
