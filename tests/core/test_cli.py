@@ -80,10 +80,8 @@ def test_a_file_that_two_arguments_name_stays_as_it_was(tmp_path, monkeypatch, s
     Path("a.json").write_text("of another run")
     code, out, err = run(start_program, "pass", *words.split())
     named = next(word for word in reversed(words.split()) if word.endswith("a.json"))
-    assert (code, out) == (
-        1,
-        "",
-    ) and err == f"error: {Path(named)}: is named twice, by {names}; name a file for each\n"
+    assert (code, out) == (1, "")
+    assert err == f"error: {Path(named)}: is named twice, by {names}; name a file for each\n"
     assert Path("a.json").read_text() == "of another run"
 
 
