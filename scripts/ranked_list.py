@@ -24,12 +24,13 @@ def main(args):
     if (images := queries * (2 + args.boxes)) > LARGEST:
         raise ReidError(f"{queries} queries with {args.boxes} boxes are up to {images} images, {LARGEST} the most")
     index = args.index or Path("data/index", f"{args.split}.parquet")
-    distances = args.distances or Path("results/distances", f"{args.split}.parquet")
     table, about = read_queried(index, COLUMNS)
-    store = open_store(args.thumbnails or Path("data/thumbnails", f"{args.split}.npy"), len(table))
+    split = about["split"]
+    distances = args.distances or Path("results/distances", f"{split}.parquet")
+    store = open_store(args.thumbnails or Path("data/thumbnails", f"{split}.npy"), len(table))
     chosen = choose(table, read_distances(distances), distances, args.queries, args.worst, args.boxes)
-    trained_on = about["split"] in read_params(args.params).rankings_trained_on()
-    draw_ranked_list(args.out, about["split"], trained_on, chosen, args.boxes, table, store)
+    trained_on = split in read_params(args.params).rankings_trained_on()
+    draw_ranked_list(args.out, split, trained_on, chosen, args.boxes, table, store)
 
 
 if __name__ == "__main__":

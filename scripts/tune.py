@@ -40,11 +40,17 @@ def main(args):
     for name in parts(params.distances.postprocessing, POSTPROCESSING):
         if not any(name in steps for steps in STEPS.values()):
             cli.log.warning("distances.postprocessing.%s: is not among what is tried here, and is left out", name)
+    if params.distances.fusion != "mean":
+        cli.log.warning(
+            "distances.fusion: %s is not among what is tried here, and is left out", params.distances.fusion
+        )
     embeddings = {name: read_embeddings(path, len(table)) for name, path in paths.items()}
     actions, person = group_actions(table), column(table, "person_uid")
 
     now, weights = 0.0, params.fused()
-    if set(paths) == set(weights):
+    if absent := set(weights) - set(paths):
+        cli.log.warning("what %s has is not measured: no --embeddings of %s", args.params, ", ".join(sorted(absent)))
+    else:
         chosen = [embeddings[name] for name in weights]
         distances = action_distances(chosen, actions, params.distances, list(weights.values()))
         now = ap_of_actions(actions, person)(distances).mean()

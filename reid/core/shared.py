@@ -263,8 +263,12 @@ class Place:
 
 
 def _shown(url: str) -> str:
-    """A URL without its password, which may hold any character: of what could be a part of it nothing is left."""
-    return re.sub(r"(://[^/:]*):.*@", r"\1@", url)
+    """A URL without its password, which may hold any character; its kind alone where that might be a folder's name."""
+    found = re.match(r"([^:]*://)([^/:]*):(.*)@", url, re.DOTALL)
+    if not found:
+        return url
+    kind, user, password = found.groups()
+    return f"{kind}..." if "/" in password else f"{kind}{user}{url[found.end() - 1 :]}"
 
 
 def _line(error: BaseException) -> str:

@@ -54,18 +54,18 @@ def jobs_left() -> list[Job]:
         done = subprocess.run(
             ["squeue", "--me", "--noheader", "--format", _FORMAT],
             capture_output=True,
-            text=True,
-            errors="surrogateescape",  # as Python spells names of folders that are no text
             timeout=_SECONDS,
         )
-        problem = done.stderr.strip() if done.returncode else ""
+        problem = os.fsdecode(done.stderr).strip() if done.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
         problem = str(error)
     if problem and not _LOGS.is_dir():  # Slurm's programs are here, and nobody has set them up
         return []
     if problem:
         raise ReidError(f"squeue fails ({problem}), so jobs of an earlier run may be at work here; try again later")
-    return list(filter(None, map(_job, done.stdout.split("\n"))))  # names of folders hold other line ends
+    return list(
+        filter(None, map(_job, os.fsdecode(done.stdout).split("\n")))
+    )  # names of folders hold other ends of lines
 
 
 def _job(line: str) -> Job | None:

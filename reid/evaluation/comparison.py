@@ -3,6 +3,7 @@
 Both are resampled together, action by action, so that what makes an action hard for both is no part of the difference.
 """
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,10 @@ def _of_revision(revision: str, path: str) -> bytes:
             f"(`dvc fetch --all-commits` brings it from a remote)"
         ) from error
     except (AttributeError, UnicodeError) as error:  # of a tree or a file in Git, and of a name that is no text
-        raise ReidError(f"{revision}: is no commit; name a Git revision or DVC experiment that is one") from error
+        kind = subprocess.run(["git", "cat-file", "-t", revision], capture_output=True).stdout.strip()
+        if kind in (b"tree", b"blob") or not revision.isprintable():
+            raise ReidError(f"{revision}: is no commit; name a Git revision or DVC experiment that is one") from error
+        raise
     except (SCMError, DvcException) as error:
         reason = str(error).strip() or type(error).__name__
         raise ReidError(f"{revision}: is no file, folder, Git revision or DVC experiment here ({reason})") from error

@@ -54,7 +54,8 @@ def _outputs(params: Params) -> dict[str, dict[str, str]]:
     weights = [f"data/weights/{name}.safetensors" for name in params.models]
     checkpoints = [f"{MODELS}/{name}/{file}" for name in params.models for file in CHECKPOINTS]
     of_splits = ("results/embeddings", "results/distances", "results/queries", "data/thumbnails", "data/index")
-    outputs = {"download": ["data/raw"], "models": [*weights, *checkpoints], "external_models": of_splits}
+    zips = [f"data/raw/{split}.zip" for split in SPLITS]
+    outputs = {"download": zips, "models": [*weights, *checkpoints], "external_models": of_splits}
     return {section: {path: os.path.realpath(path) for path in paths} for section, paths in outputs.items()}
 
 

@@ -9,7 +9,7 @@ from reid.params.registries import OPTIMIZERS
 
 
 class Lookahead(Section):
-    """Slow weights that follow those of the optimizer, and are scored and kept (Zhang 2019)."""
+    """Slow weights that follow the optimizer's, and are scored and kept if none are averaged (Zhang 2019)."""
 
     steps: int = Field(ge=2, le=10_000, description="of the optimizer, after which the weights become the slow ones")
     alpha: float = Field(0.5, gt=0, le=1, description="part of the way to the fast ones that the slow ones go then")

@@ -37,7 +37,12 @@ def heat(image: Image.Image, values: np.ndarray, top: float) -> Image.Image:
 def _heading(query: Chosen, table: pa.Table) -> str:
     """What stands above a query."""
     bbox, action, name = (table[field][query.row].as_py() for field in ("bbox_idx", "action_idx", "clazz"))
-    parts = [f"query {bbox}", name, f"action {action}", f"{query.gallery_size} boxes"]
+    parts = [
+        f"query {bbox}",
+        name,
+        f"action {action}",
+        f"{query.gallery_size} box{'es' if query.gallery_size != 1 else ''}",
+    ]
     if query.ap is not None:
         parts += [f"AP {query.ap:.3f}", f"first match at rank {query.first_match_rank}"]
     return "  ·  ".join(part for part in parts if part)

@@ -184,6 +184,11 @@ def _by_identity(folder: Path, names: list[str]) -> dict[str, Identities]:
     identities: Identities = {}
     for name, (identity, _) in zip(names, parts, strict=True):
         identities.setdefault(identity, []).append(name)
+    if len(identities) < _EVERY:
+        raise ReidError(
+            f"{folder}: has {len(identities)} identities, too few for valid, to which every {_EVERY}th goes; split "
+            f"yourself; {WANTED}"
+        )
     for number, (identity, images) in enumerate(identities.items()):
         split = "valid" if number % _EVERY == _EVERY - 1 else "train"
         splits.setdefault(split, {})[identity] = images
@@ -193,18 +198,23 @@ def _by_identity(folder: Path, names: list[str]) -> dict[str, Identities]:
 def plan(identities: Identities, split: str, per_action: int) -> list[Planned]:
     """Deal identities to actions, and images to roles.
 
-    Identities with two or more images come in groups of ``per_action``; those with one are dealt to the groups in
-    turns, and are no query.
+    Identities are dealt in turns to groups of at least two, with at most ``per_action`` of two or more images; those
+    with one image, which are dealt last, are no query.
 
     Raises:
-        ReidError: no identity has two images.
+        ReidError: no identity has two images, or a split that is scored has one identity alone.
     """
     several = [name for name, images in identities.items() if len(images) > 1]
     if not several:
         raise ReidError(f"{split}: no identity has two images, so that there is nothing to find; {WANTED}")
-    action = {name: number // per_action for number, name in enumerate(several)}
-    single = [name for name in identities if name not in action]
-    action |= {name: number % (action[several[-1]] + 1) for number, name in enumerate(single)}
+    if split != "train" and len(identities) < 2:
+        raise ReidError(
+            f"{split}: has one identity, and nobody whom its queries could be mistaken for; of a folder per identity "
+            f"every {_EVERY}th is for valid, so take {2 * _EVERY} of them, or split yourself; {WANTED}"
+        )
+    groups = max(1, min(-(-len(several) // per_action), len(identities) // 2))
+    single = [name for name in identities if name not in set(several)]
+    action = {name: number % groups for number, name in enumerate([*several, *single])}
     result: list[Planned] = []
     boxes = {"train": 0, "query": 0, "gallery": 0}
     for person, name in enumerate(identities):

@@ -237,7 +237,8 @@ def test_no_part_of_a_password_is_said(monkeypatch, said, kind, user, password):
         text = said()
     except ReidError as error:
         text = str(error)
-    assert f"{kind}://{user}@localhost:1/x" in text and "qX" not in text and "Zw" not in text
+    shown = f"{kind}://..." if "/" in password else f"{kind}://{user}@localhost:1/x"
+    assert shown in text and "qX" not in text and "Zw" not in text
 
 
 def test_nothing_is_asked_without_the_variable(monkeypatch):

@@ -50,7 +50,7 @@ def test_jobs_of_this_folder_that_snakemake_submitted_are_left(squeue, tmp_path)
         queue.refuse_jobs_left()
 
 
-@pytest.mark.parametrize("name", [b"Atl\xe9tico", "line\u2028end".encode(), b"one|two"])
+@pytest.mark.parametrize("name", [b"Atl\xe9tico", "line\u2028end".encode(), b"line\rend", b"one|two"])
 def test_names_that_are_no_text_are_read_as_those_of_folders(squeue, tmp_path, monkeypatch, name):
     here = tmp_path / os.fsdecode(name)
     here.mkdir()

@@ -53,6 +53,17 @@ def test_files_are_compared_with_a_ledger_that_is_not_read_for_each(monkeypatch,
     assert f"{names[1]}: bytes 0 to" in said and f"{names[2]}: differs from dvc.lock" in said
 
 
+def test_digests_are_compared_without_sound_parameters(caplog):
+    Path("results/a.json").write_text("a")
+    write_sums("results/a.json", sum_file("results/a.json"))
+    Path("params.yaml").write_text("models: {")
+    verify.main()
+    Path("results/a.json").write_text("b")
+    with pytest.raises(ReidError, match="1 files differ"):
+        verify.main()
+    assert "params.yaml" in caplog.text
+
+
 def test_what_is_missing_of_the_present_stages_is_named_with_what_makes_it(capsys):
     model, study = "results/embeddings/{}/valid.npy", "results/studies/{}/table.md"
     made = {

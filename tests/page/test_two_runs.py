@@ -13,7 +13,7 @@ from builders.page import data_of, make_page, parts_of
 from reid.core.errors import ReidError
 from reid.data.index import read_index
 from reid.evaluation.comparison import compare, find_result
-from reid.evaluation.queries import query_table
+from reid.evaluation.queries import query_table, write_queries
 from reid.evaluation.true_matches import scored_rows
 from reid.page.header import Score, differences
 from reid.page.rankings import rank_actions
@@ -91,9 +91,27 @@ def test_the_program_takes_files_and_folders(runs, tmp_path):
     command += [ROOT / "params.yaml", "--thumbnails", split["thumbnails"], "--out", tmp_path / "two.html"]
     done = subprocess.run([*command, before, tmp_path / "results"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert data_of(tmp_path / "two.html")["runs"] == [str(before), str(tmp_path / "results")]
+    page = data_of(tmp_path / "two.html")
+    assert page["runs"] == [str(before), str(tmp_path / "results")] and not page["trainedOn"]
+    table, _ = read_index(split["index"])
+    order = rank(read_distances(split["distances"]))
+    match, gallery, query = scored_rows(order, table, split["distances"])
+    (tmp_path / "results/queries").mkdir()
+    scored = query_table(match, order.start, gallery, query, table)
+    write_queries(tmp_path / "results/queries/valid.parquet", scored, "valid", trained_on=True)
+    done = subprocess.run([*command, before, tmp_path / "results"], capture_output=True, text=True)
+    assert f"{tmp_path / 'results'} was trained on valid: its rankings are not a valid result" in done.stderr
+    assert data_of(tmp_path / "two.html")["trainedOn"]
     with pytest.raises(ReidError, match="distances/valid.parquet: is missing"):
         find_result(str(tmp_path), "distances/valid.parquet", "scripts/distances.py")
+
+
+def test_files_that_are_not_named_are_those_of_the_indexs_split(tmp_path):
+    split = write_split(tmp_path, make_index(SIZES), "test")
+    for program, more in (("compare_page.py", [split["distances"]] * 2), ("ranked_list.py", ["--out", "list.png"])):
+        command = [sys.executable, ROOT / "scripts" / program, "--index", split["index"], "--params"]
+        done = subprocess.run([*command, ROOT / "params.yaml", *more], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 1 and "/test." in done.stderr and "valid" not in done.stderr
 
 
 def test_a_browser_sorts_filters_and_marks_by_the_difference(visit, page, ranked):

@@ -257,7 +257,11 @@ def test_zips_are_looked_for_in_reid_too(content, here):
 
 
 @pytest.mark.parametrize(
-    "path", ["data/own/valid.zip", "data/rawer/x.zip", "results/mine/valid.npy", "data/weights/clip.pt.safetensors"]
+    "path",
+    [
+        *("data/own/valid.zip", "data/rawer/x.zip", "data/raw/SoccerNet/valid.zip"),
+        *("results/mine/valid.npy", "data/weights/clip.pt.safetensors"),
+    ],
 )
 def test_what_lies_beside_them_is_a_users_own(content, here, path):
     Path(path).parent.mkdir(parents=True)

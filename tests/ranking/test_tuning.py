@@ -307,6 +307,26 @@ def test_better_settings_are_not_overwritten(tmp_path, monkeypatch):
     assert project.params.read_bytes() == before
 
 
+def test_better_settings_of_some_of_the_models_are_not_overwritten(tmp_path, monkeypatch):
+    project = Project(tmp_path)
+    params = yaml.safe_load(project.params.read_text(encoding="utf-8"))
+    params["distances"]["models"] = {"one": 1.0}
+    project.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    before = project.params.read_bytes()
+    monkeypatch.setattr(tuning, "tune", lambda *_: (SIMPLEST, [], 0.0))
+    project.run()
+    assert project.params.read_bytes() == before
+
+
+def test_fusion_that_is_not_tried_is_left_out_with_a_warning(tmp_path, caplog):
+    project = Project(tmp_path)
+    params = yaml.safe_load(project.params.read_text(encoding="utf-8"))
+    params["distances"]["fusion"] = "rank"
+    project.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    project.run(write=False)
+    assert "distances.fusion: rank is not among what is tried here" in caplog.text
+
+
 def test_step_that_is_not_tried_is_left_out_with_a_warning(tmp_path, caplog):
     before = POSTPROCESSING.snapshot()
     POSTPROCESSING.register("mine", PostprocessingStep)(lambda distance, params: distance)

@@ -83,8 +83,28 @@ def test_given_splits_and_identities_of_one_image_that_are_no_query(tmp_path):
     assert set.union(*galleries.values()) == set(range(6))
 
 
+@pytest.mark.parametrize("several, single", [(11, 0), (3, 1), (7, 4), (2, 0), (13, 2)])
+def test_no_query_is_alone_with_its_own_matches(tmp_path, several, single):
+    crops(tmp_path / "in", [2] * several + [1] * single, "test/")
+    run(tmp_path, per_action=4)
+    galleries = defaultdict(set)
+    for role, box, _ in boxes(tmp_path / "out/test.zip"):
+        if role == "gallery":
+            galleries[box.action_idx].add(box.person_uid)
+    sizes = [len(people) for people in galleries.values()]
+    assert min(sizes) > 1 and max(sizes) - min(sizes) < 2 and sum(sizes) == several + single
+
+
+def test_too_few_identities_to_be_mistaken_for_each_other_are_refused(tmp_path):
+    for count, problem in ((4, "has 4 identities, too few for valid"), (9, "valid: has one identity, and nobody")):
+        crops(tmp_path / f"in {count}", [2] * count)
+        with pytest.raises(ReidError, match=problem):
+            own_dataset(tmp_path / f"in {count}", tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_same_folder_gives_the_same_bytes(tmp_path):
-    crops(tmp_path / "in", [2] * 6)
+    crops(tmp_path / "in", [2] * 10)
     run(tmp_path)
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     run(tmp_path)
@@ -131,7 +151,7 @@ def test_names_whose_zip_the_index_would_refuse_are_refused_before_anything_is_w
 
 
 def test_side_that_no_name_can_say_is_refused(tmp_path):
-    crops(tmp_path / "in", [2] * 5)
+    crops(tmp_path / "in", [2] * 10)
     put(tmp_path / "in", "person 00/9.png", png(1, 100_000, 1))
     with pytest.raises(ReidError, match=r"1 problem\n.*00/9\.png: it is 1x100000 .*, and a side has 99,999 pixels"):
         run(tmp_path)
@@ -149,7 +169,7 @@ def test_another_layout_is_refused_with_the_one_that_is_wanted(name, tmp_path):
 
 
 def test_broken_images_are_named_together_and_nothing_is_written(tmp_path):
-    crops(tmp_path / "in", [2] * 6)
+    crops(tmp_path / "in", [2] * 10)
     put(tmp_path / "in", "person 00/9.jpg", b"\xff\xd8\xff half")
     put(tmp_path / "in", "person 01/9.png", png(20, 10, 1)[:-30])
     with pytest.raises(ReidError, match=r"(?s)2 problems.*00/9\.jpg: it does not decode.*01/9\.png: it is cut short"):
