@@ -193,6 +193,7 @@ rule train:
         summary=f"{FOLDER}/trainings/{{training}}/summary.json",
         loss=f"{FOLDER}/trainings/{{training}}/curves/loss.tsv",
         valid=f"{FOLDER}/trainings/{{training}}/curves/valid_mAP.tsv",
+        averaged=f"{FOLDER}/trainings/{{training}}/curves/valid_mAP_averaged.tsv",
     log:
         f"{FOLDER}/logs/train/{{training}}.log",
     threads: lambda wildcards: threads_of("trainings", wildcards.training)

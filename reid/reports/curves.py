@@ -10,7 +10,7 @@ from reid.core.errors import ReidError
 from reid.core.files import read_csv, read_json
 from reid.core.forms import COUNT, FINITE, NAME, SHARE, Number, fit
 from reid.reports.drawing import new_figure, save_figure, style
-from reid.reports.palette import BLUE, GREEN, GREY, GRID, QUIET, TEXT, VERMILLION
+from reid.reports.palette import BLUE, GREEN, GREY, GRID, PURPLE, QUIET, TEXT, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,7 @@ _SUMMARY = {
     "seeds": [{"images": COUNT, "best": (None, {"mAP": SHARE, "epoch": COUNT, "weights": NAME})}],
 }
 Curve = tuple[np.ndarray, np.ndarray]
+Line = tuple[Curve, str, str, str]
 
 
 def read_curve(path: Path | str, name: str) -> Curve:
@@ -122,41 +123,51 @@ def _caption(summary: dict[str, Any], best: list[tuple[int, float, str]]) -> str
     return "\n".join(lines)
 
 
-def _draw_curve(axes: "Axes", curve: Curve, ends: list[int], colour: str, marker: str) -> None:
-    """One curve; between seeds its line breaks.
+def _draw_panel(axes: "Axes", lines: list[Line], ends: list[int]) -> None:
+    """Curves of one kind; between seeds their lines break.
 
     Args:
         axes: to draw on.
-        curve: as :func:`read_curve` returns it.
+        lines: each a curve as :func:`read_curve` returns it, its colour, marker and name.
         ends: 0, and the last epoch of each seed.
-        colour, marker: of the curve.
     """
-    (epoch, value), epochs = curve, ends[-1]
-    for first, last in pairwise(ends):
-        own = (epoch > first) & (epoch <= last)
-        dots: dict[str, Any] = {"marker": marker, "markersize": 4} if epochs <= 60 else {}
-        axes.plot(epoch[own], value[own], color=colour, linewidth=1.8, **dots)
+    epochs = ends[-1]
+    for (epoch, value), colour, marker, name in lines:
+        for first, last in pairwise(ends):
+            own = (epoch > first) & (epoch <= last)
+            dots: dict[str, Any] = {"marker": marker, "markersize": 4} if epochs <= 60 else {}
+            label = "" if first else name
+            axes.plot(epoch[own], value[own], color=colour, linewidth=1.8, label=label, **dots)
     for last in ends[1:-1]:
         axes.axvline(last + 0.5, color=GREY, linestyle=":", linewidth=1)
     axes.set_xlim(0.5, epochs + 0.5)
-    axes.set_ylim(bottom=min(0, value.min(initial=0)))
+    axes.set_ylim(bottom=min(0, *(value.min(initial=0) for (_, value), *_ in lines)))
     axes.locator_params(axis="x", integer=True, nbins=8)
     axes.yaxis.set_major_formatter("{x:.3g}")
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
+    if len(lines) > 1:
+        axes.legend(framealpha=1, edgecolor="none", fontsize=9)
 
 
-def draw_curves(path: Path | str, loss: Curve, learning_rate: Curve, valid: Curve, summary: dict[str, Any]) -> None:
+def draw_curves(
+    path: Path | str, loss: Curve, learning_rate: Curve, valid: Curve, averaged: Curve, summary: dict[str, Any]
+) -> None:
     """Draw the curves of a training as SVG.
 
     Args:
         path: the file to make.
         loss, learning_rate, valid: as :func:`read_curve` returns them; without points of valid it has no panel.
+        averaged: mAP of valid with averaged weights, in the panel of valid; without points in a training without them.
         summary: of :func:`read_summary`.
     """
-    panels = [("loss", loss, BLUE, "o"), ("learning rate", learning_rate, GREEN, "s")]
-    if len(valid[0]):
-        panels.append(("mAP of valid", valid, VERMILLION, "^"))
+    panels: list[tuple[str, list[Line]]] = [
+        ("loss", [(loss, BLUE, "o", "")]),
+        ("learning rate", [(learning_rate, GREEN, "s", "")]),
+    ]
+    scores = [(valid, VERMILLION, "^", "raw weights"), (averaged, PURPLE, "D", "averaged weights")]
+    if drawn := [line for line in scores if len(line[0][0])]:
+        panels.append(("mAP of valid", drawn))
     epochs = len(loss[0])
     ends, best = [0, *seed_ends(summary["seeds"], epochs)], best_epochs(summary, epochs)
     with style():
@@ -164,14 +175,14 @@ def draw_curves(path: Path | str, loss: Curve, learning_rate: Curve, valid: Curv
         figure.suptitle(f"{summary['model']}: training", x=0.01, ha="left", fontsize=14)
         figure.supxlabel(_caption(summary, best), x=0.01, ha="left", color=QUIET, fontsize=9)
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for one, (name, curve, colour, marker) in zip(axes, panels, strict=True):
+        for one, (name, lines) in zip(axes, panels, strict=True):
             one.set_title(name, loc="left")
             one.set_xlabel("epoch")
             if not epochs:
                 one.set_axis_off()
                 one.text(0, 0.8, "no epoch was trained", color=TEXT, transform=one.transAxes)
                 continue
-            _draw_curve(one, curve, ends, colour, marker)
+            _draw_panel(one, lines, ends)
             for epoch, *_ in best:
                 one.axvline(epoch, color=TEXT, linestyle="--", linewidth=1)
         for epoch, score, _ in best:

@@ -132,7 +132,7 @@ def _row(
         "change": change or None,
         "slices": slices,
         **_cost(row, seeds, folder),
-        "curves": [_curve(training_path(folder, row, seed, "curves/valid_mAP.tsv"), "valid_mAP") for seed in seeds],
+        "curves": [_valid_curve(row, seed, folder) for seed in seeds],
         "losses": [_curve(training_path(folder, row, seed, "curves/loss.tsv"), "loss") for seed in seeds],
         "results": [str(score_path(folder, row, seed, "valid", "").relative_to(folder).parent) for seed in seeds],
         "trainings": [str(training_path(folder, row, seed, "").relative_to(folder)) for seed in seeds],
@@ -179,6 +179,14 @@ def _cost(row: Row, seeds: Sequence[int], folder: Path) -> dict[str, Any]:
         "images": float(np.mean(images)),
         "seconds": float(np.mean(seconds)),
     }
+
+
+def _valid_curve(row: Row, seed: int, folder: Path) -> list[list[float]]:
+    """mAP of valid in each epoch: of the averaged weights, where there are any by then."""
+    names = ("valid_mAP", "valid_mAP_averaged")
+    raw, averaged = (_curve(training_path(folder, row, seed, f"curves/{name}.tsv"), name) for name in names)
+    points = {epoch: value for epoch, value in [*raw, *averaged]}
+    return [[epoch, points[epoch]] for epoch in sorted(points)]
 
 
 def _curve(path: Path, name: str) -> list[list[float]]:

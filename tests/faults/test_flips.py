@@ -51,6 +51,7 @@ READ = {
     "results/training/small/summary.json": [
         *["curves", "--loss", "results/training/small/curves/loss.tsv", "--learning-rate"],
         *["results/training/small/curves/learning_rate.tsv", "--valid", "results/training/small/curves/valid_mAP.tsv"],
+        *["--averaged", "results/training/small/curves/valid_mAP_averaged.tsv"],
         *["--summary", "results/training/small/summary.json", "--out", "x.svg"],
     ],
     "results/submission/test.json": ["check_ranking", "results/submission/test.json", "--boxes", INDEX],

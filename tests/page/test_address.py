@@ -67,12 +67,47 @@ def test_a_copied_address_shows_the_same(visit, valid):
     assert told(page) == ""
 
 
+def same(page, other):
+    """Whether both pages show the same, once nothing is under way."""
+    for one in (page, other):
+        one.wait_for_function("(zoom.action === null || zoom.drawn) && (view.action === null || view.drawn)")
+    return other.evaluate(STATE) == page.evaluate(STATE)
+
+
+def test_a_copied_address_opens_the_query_that_is_open_and_not_the_current_one(visit, valid):
+    page = visit(valid)
+    page.evaluate("moveTo(3)")
+    page.keyboard.press("a")
+    for steps, key in ((1, "j"), (3, "k"), (1, "k")):  # the last leads to the first query
+        for _ in range(steps):
+            page.keyboard.press(key)
+        assert page.evaluate("opened === shown[3] && current !== 3")
+        other = visit(valid, fragment=told(page))
+        assert same(page, other)
+        assert other.evaluate("document.activeElement === rows.get(current).element")
+    older = visit(valid, fragment=f"#query={page.evaluate('queries.bbox[shown[2]]')}&all=1")
+    assert older.evaluate("opened === shown[2] && current === 2")
+
+
+@pytest.mark.parametrize("opens", ["openZoom", "openView"])
+def test_a_copied_address_shows_the_pair_also_where_its_part_is_slow(visit, valid, opens):
+    page = visit(valid)
+    page.evaluate("() => { const now = part; part = (...all) => setTimeout(() => now(...all), 800); parts.clear(); }")
+    page.evaluate(f"{opens}(1, 2)")
+    early = told(page)
+    assert page.evaluate("!zoom.drawn && !view.drawn")
+    assert same(page, visit(valid, fragment=early))
+    assert same(page, visit(valid, fragment=told(page)))
+
+
 def test_an_address_that_does_not_fit_does_no_harm(visit, valid):
     page, count = visit(valid), len(data_of(valid)["queries"]["bbox"])
     for fragment in (
         "#sort=nothing&class=nobody&query=99999&all=1",
         "#action=99&at=5,5",
         "#zoom=1&at=77,-3",
+        "#zoom=1&at=77",
+        "#opened=99999&query=99999",
         "#sort=%",
     ):
         page.evaluate("hash => { location.hash = ''; history.replaceState(null, '', hash); recall(); }", fragment)

@@ -75,7 +75,7 @@ def make_split(folder, split):
     write_index(files["train.parquet"], of_training(table), "train", "0" * 64)
     shutil.copy(files["thumbnails"], files["train.npy"])
     write_init(files["init"], None, {"name": None})
-    for name in ("loss", "learning_rate", "valid_mAP"):
+    for name in ("loss", "learning_rate", "valid_mAP", "valid_mAP_averaged"):
         files[name] = folder / f"{name}.tsv"
         files[name].write_text(f"step\t{name}\n" + "".join(f"{i}\t{0.5 / (i + 1)}\n" for i in range(9)))
     files["summary"] = folder / "summary.json"
@@ -125,7 +125,13 @@ PROGRAMS = {
         ["--scores", "OUT/s.svg", "--worst", "OUT/w.png"],
     ),
     "curves.py": (
-        ["loss", ("learning-rate", "learning_rate"), ("valid", "valid_mAP"), "summary"],
+        [
+            "loss",
+            ("learning-rate", "learning_rate"),
+            ("valid", "valid_mAP"),
+            ("averaged", "valid_mAP_averaged"),
+            "summary",
+        ],
         ["--out", "OUT/c.svg"],
     ),
     "describe.py": (

@@ -225,13 +225,13 @@ def test_columns_of_slices_are_as_short_as_they_can_be():
 SIZE = {"backbone": "resnet18", "parameters": 11176512, "flops": 248709120, "thumbnails": 2545, "identities": 1607}
 
 
-def write_training(folder, loss, valid=(), seeds=({"seed": 1, "images": 1000, "best": None},)):
+def write_training(folder, loss, valid=(), seeds=({"seed": 1, "images": 1000, "best": None},), averaged=()):
     """The files of a training; returns the arguments of scripts/curves.py."""
-    paths = {name: folder / f"{name}.tsv" for name in ("loss", "learning_rate", "valid")}
-    curves = {"loss": list(enumerate(loss)), "valid": valid}
+    paths = {name: folder / f"{name}.tsv" for name in ("loss", "learning_rate", "valid", "averaged")}
+    curves = {"loss": list(enumerate(loss)), "valid": valid, "averaged": averaged}
     curves["learning_rate"] = [(step, 0.001 / (1 + step)) for step in range(len(loss))]
     for name, points in curves.items():
-        column = "valid_mAP" if name == "valid" else name
+        column = {"valid": "valid_mAP", "averaged": "valid_mAP_averaged"}.get(name, name)
         lines = [f"step\t{column}", *(f"{step}\t{value}" for step, value in points)]
         paths[name].write_text("\n".join(lines) + "\n")
     write_json(folder / "summary.json", {"model": "small", "trained_on": ["train"], **SIZE, "seeds": list(seeds)})
@@ -264,6 +264,21 @@ def test_curves_mark_the_best_epoch_of_each_seed(tmp_path):
     marks = "epoch 2 with 0.510 (raw weights), epoch 7 with 0.620 (averaged weights)"
     assert f"dashed and star: best mAP of valid, in {marks}" in shown
     assert curve_figure.seed_ends(seeds, 7) == [3, 7]
+
+
+def test_curves_show_the_averaged_weights_beside_the_raw_ones(tmp_path):
+    best = [{"seed": 1, "images": 1000, "best": {"mAP": 0.7, "epoch": 3, "weights": "averaged"}}]
+    valid, averaged = [(0, 0.3), (2, 0.4)], [(0, 0.2), (2, 0.7)]
+    args = write_training(tmp_path, [3, 2, 1], valid, best)
+    program("curves").main(Namespace(**args))
+    assert "averaged weights" not in texts(args["out"]) and "raw weights" not in texts(args["out"])
+    args = write_training(tmp_path, [3, 2, 1], valid, best, averaged)
+    program("curves").main(Namespace(**args))
+    drawn = (tmp_path / "out.svg").read_text(encoding="utf-8")
+    assert {"mAP of valid", "raw weights", "averaged weights"} < set(texts(args["out"]))
+    star = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^/]*fill: #202020', drawn)[-1]
+    ends = re.search(r'd="M [\d.]+ [\d.]+ \nL ([\d.]+) ([\d.]+) \n" clip-path[^/]*stroke: #cc79a7', drawn)
+    assert ends and star == ends.groups()  # the star lies on the curve of the averaged weights
 
 
 def test_a_training_of_no_epoch_has_a_figure(tmp_path):

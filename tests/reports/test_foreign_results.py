@@ -80,7 +80,7 @@ def draw_all(folder, scores=None, summary=None):
         slices = [{"slice": "class", "value": "a", "queries": 3, "mAP": 0.5, "low": None, "high": None}]
         draw_scores(folder / "s.svg", *scores, (np.array([1, 2]), np.array([0.5, 1])), np.array([0.5, 1]), slices)
     if summary:
-        draw_curves(folder / "c.svg", plotted_curve(), plotted_curve(), plotted_curve(()), summary)
+        draw_curves(folder / "c.svg", plotted_curve(), plotted_curve(), *[plotted_curve(())] * 2, summary)
 
 
 @pytest.mark.parametrize("kind", ["scores", "summary"])
@@ -221,12 +221,12 @@ def test_tables_of_odd_content_are_refused_with_their_maker(tmp_path, kind, cont
 def test_largest_values_that_are_read_are_drawn(tmp_path):
     """Beyond them matplotlib fails."""
     for values in ([1e30, -1e30], [0.0, 0.0], [1e-300, 1e30], [5.0]):
-        draw_curves(tmp_path / "c.svg", plotted_curve(values), plotted_curve(values), plotted_curve(()), SUMMARY)
+        draw_curves(tmp_path / "c.svg", *[plotted_curve(values)] * 4, SUMMARY)
 
 
 @pytest.mark.parametrize("name", ["$", "$x$", "$\\frac{1}$", "a $ b $ c", "_^{", "<b>&amp;", "\\n"])
 def test_names_are_no_formulas_and_no_markup(tmp_path, name):
-    draw_curves(tmp_path / "c.svg", plotted_curve(), plotted_curve(), plotted_curve(()), SUMMARY | {"model": name})
+    draw_curves(tmp_path / "c.svg", *[plotted_curve()] * 2, *[plotted_curve(())] * 2, SUMMARY | {"model": name})
     text = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert f">{text}: training</text>" in (tmp_path / "c.svg").read_text(encoding="utf-8")
 

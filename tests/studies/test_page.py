@@ -10,9 +10,10 @@ import pytest
 
 from builders.study import Skills, read
 from reid.core.errors import ReidError
+from reid.studies.jobs import training_path
 from reid.studies.page import Scale, _spans, write_page
 from reid.studies.plan import expand, read_base
-from reid.studies.result import _curve, result
+from reid.studies.result import _curve, _valid_curve, result
 from reid.studies.table import HEADER, csv_rows, markdown
 
 
@@ -50,6 +51,19 @@ def test_figures_are_those_of_the_scores(study):
     assert found["trainings"] == 6 and found["kept"] == "metric"
     assert found["axes"][1]["rows"][0]["row"] == "supcon" and found["axes"][1]["rows"][1]["stays"]
     assert "supcon" in found["difference"] and "cosine" in found["difference"]
+
+
+def test_a_curve_of_valid_is_of_the_averaged_weights_where_there_are_any(study, tmp_path):
+    row = study[0].base
+    path = training_path(tmp_path, row, 1, "curves/valid_mAP.tsv")
+    path.parent.mkdir(parents=True)
+    path.write_text("step\tvalid_mAP\n0\t0.3\n1\t0.4\n2\t0.4\n")
+    assert _valid_curve(row, 1, tmp_path) == [[1, 0.3], [2, 0.4], [3, 0.4]]
+    averaged = path.with_name("valid_mAP_averaged.tsv")
+    averaged.write_text("step\tvalid_mAP_averaged\n")
+    assert _valid_curve(row, 1, tmp_path) == [[1, 0.3], [2, 0.4], [3, 0.4]]
+    averaged.write_text("step\tvalid_mAP_averaged\n1\t0.6\n2\t0.7\n")
+    assert _valid_curve(row, 1, tmp_path) == [[1, 0.3], [2, 0.6], [3, 0.7]]
 
 
 def test_a_curve_that_is_none_is_named(tmp_path):

@@ -5,7 +5,7 @@
 #          results/models/{model}/model.safetensors         the selected checkpoint, with the parameters that built it
 #          results/models/{model}/last.safetensors          the same, at the end of the training
 #          results/training/{model}/summary.json            parameters, FLOPs, best epoch
-#          results/training/{model}/curves/*.tsv     loss, learning rate and valid mAP of each epoch
+#          results/training/{model}/curves/*.tsv     loss, learning rate and valid mAP (raw and averaged) of each epoch
 #          results/embeddings/{model}/{split}.npy           float32 N x D, row i = index row i
 
 
@@ -65,6 +65,7 @@ rule train:
         loss="results/training/{model}/curves/loss.tsv",
         learning_rate="results/training/{model}/curves/learning_rate.tsv",
         valid="results/training/{model}/curves/valid_mAP.tsv",
+        averaged="results/training/{model}/curves/valid_mAP_averaged.tsv",
     log:
         "logs/train/{model}.log",
         speed="results/speed/{model}/images_per_second.tsv",

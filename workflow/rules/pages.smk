@@ -109,6 +109,7 @@ rule curves:
         loss=rules.train.output.loss,
         learning_rate=rules.train.output.learning_rate,
         valid=rules.train.output.valid,
+        averaged=rules.train.output.averaged,
         summary=rules.train.output.summary,
     output:
         report(
@@ -126,4 +127,4 @@ rule curves:
         "{wildcards.model}: curves of its training"
     shell:
         "python scripts/curves.py --loss {input.loss:q} --learning-rate {input.learning_rate:q} --valid {input.valid:q}"
-        " --summary {input.summary:q} --out {output:q} --log {log:q}"
+        " --averaged {input.averaged:q} --summary {input.summary:q} --out {output:q} --log {log:q}"

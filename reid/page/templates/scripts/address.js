@@ -17,11 +17,12 @@ function remember() {
     for (const [name, field] of fields) if (field.value !== usual.get(field)) told.set(name, field.value);
     const query = shown[current];
     if (query !== undefined && (current > 0 || opened !== null)) told.set("query", queries.bbox[query]);
-    if (opened !== null) told.set("all", "1");
+    if (opened !== null) told.set("opened", queries.bbox[opened]);
     const pair = $("zoom").open ? zoom : view;
     if (pair.action !== null) {
       told.set(pair === zoom ? "zoom" : "action", actions.idx[pair.action]);
-      if (pair.box !== null) told.set("at", `${pair.query},${pair.box}`);
+      // without a box, while its part is under way, it is the query's nearest: there too
+      told.set("at", pair.box === null ? pair.query : `${pair.query},${pair.box}`);
     }
     history.replaceState(null, "", told.size ? `#${told}` : location.href.split("#")[0]);
   }, 150);
@@ -37,19 +38,15 @@ function recall() {
     if (field.selectedIndex === -1) field.value = usual.get(field); // a choice that this page does not have
   }
   choose();
-  const query = shown.indexOf(queries.bbox.indexOf(Number(told.get("query") ?? NaN)));
-  if (query >= 0) {
-    current = query;
-    if (told.get("all")) toggle(shown[query]);
-    else {
-      redraw();
-      show(current);
-    }
-  }
+  const position = (bbox) => shown.indexOf(queries.bbox.indexOf(Number(bbox ?? NaN)));
+  const query = position(told.get("query"));
+  const whole = position(told.get(told.get("all") ? "query" : "opened")); // all: so said older pages
+  if (whole >= 0) toggle(shown[whole]);
+  if (query >= 0) moveTo(query);
   const action = actions.idx.indexOf(Number(told.get("zoom") ?? told.get("action") ?? NaN));
   if (action < 0) return;
   const asked = queries.action.filter((other) => other === action).length;
   const [place, box] = (told.get("at") ?? "").split(",").map(Number);
-  const fits = place >= 0 && place < asked && box >= 0 && box < actions.gallery[action].length;
-  (told.has("zoom") ? openZoom : openView)(action, fits ? place : 0, fits ? box : null);
+  const fits = place >= 0 && place < asked && (box === undefined || (box >= 0 && box < actions.gallery[action].length));
+  (told.has("zoom") ? openZoom : openView)(action, fits ? place : 0, fits ? (box ?? null) : null);
 }
