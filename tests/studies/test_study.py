@@ -75,6 +75,20 @@ def test_crossed_factors_give_every_combination(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_section_and_then_a_place_in_it_may_be_changed_by_a_row_and_by_two_factors(tmp_path):
+    kinds = {"adam": {"kind": "adamw", "learning_rate": 1.0e-3}, "sgd": {"kind": "sgd", "learning_rate": 1.0e-2}}
+    cross = {
+        "optimizer": {name: {"optimizer": section} for name, section in kinds.items()},
+        "rate": {"as it is": {}, "high": {"optimizer.learning_rate": 0.1}},
+    }
+    row = {"optimizer": kinds["sgd"], "optimizer.learning_rate": 0.2}
+    study, path = read(tmp_path, {"axes": [{"axis": "grid", "cross": cross}, {"axis": "row", "change": row}]})
+    found = [row.model.optimizer for part in check(study, path).axes for row in part.rows]
+    assert [(one.kind, one.learning_rate) for one in found] == [
+        ("adamw", 1e-3), ("adamw", 0.1), ("sgd", 1e-2), ("sgd", 0.1), ("sgd", 0.2),
+    ]  # fmt: skip
+
+
 def test_null_takes_away_and_missing_sections_are_made():
     base = load(MINIMAL)
     row = changed(base, {"loss.triplet": None, "loss.id.label_smoothing": 0.1, "train.classes": ["player"]})
@@ -124,15 +138,15 @@ def test_difference_pasted_over_the_base_is_the_row():
         ([{"axis": "a", "change": {}, "row": {}}], ["row: is not part of a study; did you mean rows?"]),
         ([{"axis": "a", "change": {}, "stays": "best"}], ["axes[0].stays", "'mean', 'interval'"]),
         ([{"axis": "a", "cross": {"x": {"p": {"epochs": 1}}, "y": {"q": {"epochs": 2}}}}], ["epochs is changed"]),
-        ([{"axis": "a", "cross": {"x": {"p": {"loss.supcon": {}}}, "y": {"q": {"loss.supcon.weight": 2}}}}],
-         ["a: loss.supcon and loss.supcon.weight in it are changed by two of its factors"]),
         ([{"axis": "a", "cross": {"x": {"p": {"loss.supcon.weight": 2}}, "y": {"q": {"loss": {"id": {}}}}}}],
-         ["a: loss and loss.supcon.weight in it are changed by two of its factors"]),
+         ["a: loss.supcon.weight is changed by one", "then all of loss by another; put that of loss first"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"loss.id": None}, "q": {}}, "y": {"r": {"loss.id.weight": 2}}}}],
+         ["a: loss.id is taken away by one of its factors, and loss.id.weight changed by another"]),
         ([{"axis": "a", "cross": {"x": {"p": {"loss.id.weight": 2, "loss.id": {}}}}}],
-         ["a: p: changes loss.id and loss.id.weight in it; write all of it into loss.id"]),
+         ["a: p: changes loss.id and loss.id.weight in it", "write all into loss.id"]),
         ([{"axis": "a", "change": {"loss.id.weight": 2, "loss": {"id": {}}}}],
          ["a: changes loss and loss.id.weight in it"]),
-        ({"change": {"loss": {"id": {}}, "loss.id.weight": 2}}, ["change: changes loss and loss.id.weight in it"]),
+        ({"change": {"loss.id": None, "loss.id.weight": 2}}, ["change: changes loss.id and loss.id.weight in it"]),
         ([{"axis": "a", "rows": {"b": {"download.synthetic.seed": 2}}}], ["a: b: download: must be the base's"]),
         ([{"axis": "a", "change": {"augmentation.flipp": None}}], ["a: augmentation.flipp: ", "did you mean flip?"]),
         ([{"axis": "a", "change": {"loss.tripplet.margin": None}}], ["tripplet is not", "did you mean triplet?"]),
