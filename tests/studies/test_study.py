@@ -254,6 +254,21 @@ def test_a_study_stays_with_the_data_that_it_has_begun_with(tmp_path, monkeypatc
     assert data["source"].startswith("data/studies/") and data["root"].startswith("data/studies/")
 
 
+def test_studies_that_share_thumbnails_but_not_zips_make_stores_of_their_own(tmp_path, monkeypatch):
+    """One store of both would have another zip in the next study, and Snakemake would make it and train again."""
+    monkeypatch.chdir(tmp_path)
+    plan = check(*read(tmp_path, {"change": {"thumbnails.fit": "pad"}}))
+    project = check_params(load(MINIMAL))  # other thumbnails of the same zips
+    begun = shared_jobs(tmp_path / "one", plan, None)
+    other = shared_jobs(tmp_path / "two", plan, project)
+    assert shared_jobs(tmp_path / "one", plan, project) == begun
+    (one,), (two,) = begun["data"].values(), other["data"].values()
+    assert one["source"].startswith("data/studies/") and two["source"] == "data"
+    assert one["root"] != two["root"] and two["root"].startswith("data/studies/")
+    for jobs in (begun, other):  # a rule of Snakemake makes the store of a job by its name
+        assert {job["root"] for job in jobs["data"].values()} == {f"data/studies/{name}" for name in jobs["data"]}
+
+
 def test_forty_rows_with_three_seeds_are_planned_in_five_seconds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     axes = [
