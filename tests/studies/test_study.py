@@ -89,6 +89,13 @@ def test_a_section_and_then_a_place_in_it_may_be_changed_by_a_row_and_by_two_fac
     ]  # fmt: skip
 
 
+def test_rows_may_differ_in_how_much_is_drawn_to_train_on(tmp_path):
+    """A learning curve: their valid and test are the same to the byte."""
+    rows = {f"{n}": {"download.synthetic.actions.train": n, "download.sha256.train": f"{n:064}"} for n in (12, 24)}
+    few, more = check(*read(tmp_path, {"axes": [{"axis": "actions", "rows": rows}]})).axes[0].rows
+    assert few.jobs(1).source != more.jobs(1).source and few.jobs(1).training != more.jobs(1).training
+
+
 def test_null_takes_away_and_missing_sections_are_made():
     base = load(MINIMAL)
     row = changed(base, {"loss.triplet": None, "loss.id.label_smoothing": 0.1, "train.classes": ["player"]})
@@ -148,6 +155,9 @@ def test_difference_pasted_over_the_base_is_the_row():
          ["a: changes loss and loss.id.weight in it"]),
         ({"change": {"loss.id": None, "loss.id.weight": 2}}, ["change: changes loss.id and loss.id.weight in it"]),
         ([{"axis": "a", "rows": {"b": {"download.synthetic.seed": 2}}}], ["a: b: download: must be the base's"]),
+        ([{"axis": "a", "rows": {"b": {"download.synthetic.actions.valid": 9}}}], ["b: download: must be the base's"]),
+        ([{"axis": "a", "change": {"download.sha256.test": "0" * 64}}], ["a: download: must be the base's"]),
+        ([{"axis": "a", "change": {"download": {"source": "local", "path": "x"}}}], ["download: must be the base's"]),
         ([{"axis": "a", "change": {"augmentation.flipp": None}}], ["a: augmentation.flipp: ", "did you mean flip?"]),
         ([{"axis": "a", "change": {"loss.tripplet.margin": None}}], ["tripplet is not", "did you mean triplet?"]),
         ([{"axis": "a", "change": {"embed.flip_tst": None}}], ["a: embed.flip_tst: ", "did you mean flip_test?"]),
