@@ -72,9 +72,9 @@ def _begun(folder: Path) -> set[str]:
     """Where a study that has run has its zips and stores."""
     try:
         plan = read_json(folder / "plan.json")
-    except ReidError:  # it has not run
+        return {what["root"] for kind in ("sources", "data") for what in plan.get(kind, {}).values()}
+    except (ReidError, AttributeError, KeyError, TypeError):  # it has not run, or this is no plan
         return set()
-    return {what["root"] for kind in ("sources", "data") for what in plan.get(kind, {}).values()}
 
 
 def _needs(row: Row, seed: int, project: Params | None, begun: set[str]) -> list[tuple[str, str, dict[str, Any]]]:

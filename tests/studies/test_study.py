@@ -10,6 +10,7 @@ import yaml
 from builders import ROOT
 from builders.study import read, write_study
 from builders.whole import MINIMAL, load
+from reid.core.checksums import sums_path
 from reid.core.errors import ReidError
 from reid.params import check_params, read_params
 from reid.studies.changes import changed, difference
@@ -262,6 +263,16 @@ def test_a_study_stays_with_the_data_that_it_has_begun_with(tmp_path, monkeypatc
     plan = check(*read(tmp_path, {"change": {"thumbnails.fit": "pad"}}))
     (data,) = shared_jobs(tmp_path / "one", plan, plan.base.params)["data"].values()  # its index lies with its zip
     assert data["source"].startswith("data/studies/") and data["root"].startswith("data/studies/")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"data": []}', '{"data": {"x": 1}}', '{"data": {"x": {}}}', '{"data":'])
+def test_a_plan_that_is_none_is_passed_over(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    plan = check(*read(tmp_path))
+    whole = shared_jobs(tmp_path / "out", plan, None)
+    (tmp_path / "out/plan.json").write_text(text)
+    sums_path(tmp_path / "out/plan.json").unlink(missing_ok=True)
+    assert shared_jobs(tmp_path / "out", plan, None) == whole
 
 
 def test_studies_that_share_thumbnails_but_not_zips_make_stores_of_their_own(tmp_path, monkeypatch):
