@@ -75,15 +75,19 @@ def record(params: Params, content: Mapping[str, Any]) -> None:
 def record_studies(names: Iterable[str]) -> None:
     """Write what DVC's stages of studies depend on: data/inputs/studies/{study}.json.
 
-    The rows are those that are checked before a study runs: what stays as it runs changes nothing here.
+    The rows are those that are checked before a study runs: what stays as it runs changes nothing here. Of a study
+    that cannot be, or that names what is missing, the record is the reason: its own stage is then run again and says
+    so, and no other waits for it.
 
     Args:
         names: of the studies that are stages.
-
-    Raises:
-        ReidError: a study cannot be, or something that it names is missing.
     """
-    records = {STUDIES / f"{name}.json": study(study_path(name)) for name in names}
+    records: dict[Path, Content] = {}
+    for name in names:
+        try:
+            records[STUDIES / f"{name}.json"] = study(study_path(name))
+        except ReidError as error:
+            records[STUDIES / f"{name}.json"] = {"problem": str(error)}
     _keep(records, set(STUDIES.glob("*.json")))
 
 

@@ -6,7 +6,8 @@ this process.
 
 Two stages are no rules. ``study`` runs scripts/study.py. ``inputs`` (workflow/inputs/dvc.yaml) is run by each `dvc
 repro` before any other, and records what params.yaml and the studies that are stages name outside of the pipeline
-(:mod:`reid.engines.outside`); so whatever is wrong is said before DVC removes an output.
+(:mod:`reid.engines.outside`); so whatever is wrong is said before DVC removes an output. A study that cannot be stops
+its own stage alone, whose outputs DVC leaves in place.
 """
 
 import os

@@ -43,18 +43,18 @@ def changed(content: Content, changes: dict[str, Any]) -> Content:
         if value is None:  # a wrong value is seen when the row is checked, nothing is not
             _check_known(place, [] if first in SECTIONS else ["models", only])
         for name in sections:
-            if inner.get(name) is None:
-                if value is None:
-                    break
-                inner[name] = {}
-            if not isinstance(inner[name], dict):
-                raise ReidError(f"{place}: {name} is {inner[name]!r} here, not a section; change {name} as a whole")
-            inner = inner[name]
+            part = inner.get(name)
+            if part is None:
+                part = {}
+                if value is not None:  # else there is nothing to take away
+                    inner[name] = part
+            if not isinstance(part, dict):
+                raise ReidError(f"{place}: {name} is {part!r} here, not a section; change {name} as a whole")
+            inner = part
+        if value is None:
+            inner.pop(key, None)
         else:
-            if value is None:
-                inner.pop(key, None)
-            else:
-                inner[key] = copy.deepcopy(value)
+            inner[key] = copy.deepcopy(value)
     return content
 
 

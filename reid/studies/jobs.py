@@ -10,7 +10,7 @@ from reid.core.files import read_json, write_json
 from reid.params.schema import Params
 from reid.studies.changes import as_yaml, model_name
 from reid.studies.plan import Plan
-from reid.studies.rows import Row, data_name, plain, source_name
+from reid.studies.rows import Row, data_name, name_of, plain, source_name
 
 RESULTS = Path("results/studies")
 
@@ -37,7 +37,8 @@ def write_jobs(
 
     Zips and stores outside of ``data/`` serve all studies, so their parameter file lies beside them: in the folder of
     one study it would be another parameter to Snakemake in the next, and all would be made again. A study that has
-    begun with them stays with them, though ``params.yaml`` may come to have the same data.
+    begun with them stays with them, though ``params.yaml`` may come to have the same data. So one store may be
+    wanted of two places with the same zips: it has a name for each.
 
     Args:
         folder: of the results.
@@ -71,24 +72,25 @@ def _begun(folder: Path) -> set[str]:
     """Where a study that has run has its zips and stores."""
     try:
         plan = read_json(folder / "plan.json")
-    except ReidError:  # it has not run
+        return {what["root"] for kind in ("sources", "data") for what in plan.get(kind, {}).values()}
+    except (ReidError, AttributeError, KeyError, TypeError):  # it has not run, or this is no plan
         return set()
-    return {what["root"] for kind in ("sources", "data") for what in plan.get(kind, {}).values()}
 
 
 def _needs(row: Row, seed: int, project: Params | None, begun: set[str]) -> list[tuple[str, str, dict[str, Any]]]:
     """The jobs of a run: kind, name, what it needs; ``section`` holds the parameters that decide about it."""
     jobs, params, name = row.jobs(seed), row.params, model_name(row.content)
-    source, data = f"data/studies/{jobs.source}", f"data/studies/{jobs.data}"
+    source, store, data = f"data/studies/{jobs.source}", jobs.data, f"data/studies/{jobs.data}"
     if project is not None and source_name(project) == jobs.source and source not in begun:
-        source = "data"
+        source, store = "data", name_of("store", jobs.data, "data")
+        data = f"data/studies/{store}"
         if data_name(project) == jobs.data and data not in begun:
             data = "data"
     section = row.section(seed)
     training = {
         "model": name,
         "weights": jobs.weights,
-        "data": jobs.data,
+        "data": store,
         "trained_on": params.trained_on(name),
         "validated": params.validated(name),
         "threads": row.model.threads,
@@ -98,7 +100,7 @@ def _needs(row: Row, seed: int, project: Params | None, begun: set[str]) -> list
     }
     return [
         ("sources", jobs.source, {"root": source, "section": plain(params.download)}),
-        ("data", jobs.data, {"root": data, "source": source, "section": plain(params.thumbnails)}),
+        ("data", store, {"root": data, "source": source, "section": plain(params.thumbnails)}),
         ("weights", jobs.weights, {"model": name, "section": [section["network"], section["input"]]}),
         ("trainings", jobs.training, training),
         (

@@ -1,14 +1,15 @@
 """What a study asks for: its rows, axis by axis, as far as it is known what stays."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reid.core.errors import ReidError, summarise
 from reid.params.files import missing_files
 from reid.params.reading import check_params, read_content
+from reid.params.schema import Params
 from reid.studies.changes import Content, changed
 from reid.studies.choice import Outcomes, choose
-from reid.studies.rows import Row, source_name
+from reid.studies.rows import Row
 from reid.studies.study import Axis, Study
 
 BASE = "base"
@@ -106,9 +107,10 @@ def expand(study: Study, path: Path, base: Base, outcomes: Outcomes | None = Non
             where = f"{path}: {axis.axis}" + (f": {name}" if axis.change is None else "")
             try:
                 row = Row(name, changed(current.content, changes), where, changes)
-                if source_name(row.params) != source_name(base.row.params):
+                if _scored_on(row.params) != _scored_on(base.row.params):
                     raise ReidError(
-                        "download: must be the base's, for rows are compared; put it into the study's change"
+                        "download: must be the base's but for synthetic.actions.train, for rows are compared; put it "
+                        "into the study's change"
                     )
                 row.check(seeds)
                 rows.append(row)
@@ -120,6 +122,11 @@ def expand(study: Study, path: Path, base: Base, outcomes: Outcomes | None = Non
             break
         current = kept
     return Plan(study, *base, axes)
+
+
+def _scored_on(params: Params) -> Any:
+    """What decides about the zips that rows are compared on: not how much is drawn to train on, nor its pin."""
+    return params.download.model_dump(exclude={"sha256": {"train"}, "synthetic": {"actions": {"train"}}})
 
 
 def _named(error: ReidError, where: str) -> str:

@@ -46,7 +46,8 @@ def add_images(found: dict[str, Any], plan: Plan, folder: Path) -> None:
         seed = part.seeds[0]
         names = part.reference.jobs(seed)
         index = Path(jobs["sources"][names.source]["root"], "index/valid.parquet")
-        store = open_store(Path(jobs["data"][names.data]["root"], "thumbnails/valid.npy"))
+        data = jobs["trainings"][names.training]["data"]
+        store = open_store(Path(jobs["data"][data]["root"], "thumbnails/valid.npy"))
         table, _ = read_queried(index, INDEX_COLUMNS, labelled=True)
         for row in axis["rows"]:
             if row["change"]:

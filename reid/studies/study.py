@@ -117,10 +117,29 @@ def _inside(places: Iterable[str], others: Collection[str]) -> Iterator[tuple[st
 
 
 def _twice(row: Places, where: str) -> Iterator[str]:
-    """Places of a row that lie in each other: what stands last would win."""
+    """Places of a row that lie in each other, where what stands last undoes the other."""
+    order = list(row)
     for place, whole in sorted(_inside(row, row)):
-        if place != whole:
-            yield f"{where}: changes {whole} and {place} in it; write all of it into {whole}"
+        if place != whole and (order.index(place) < order.index(whole) or row[whole] is None):
+            yield f"{where}: changes {whole} and {place} in it, and the last undoes the other; write all into {whole}"
+
+
+def _undone(axis: Axis) -> Iterator[str]:
+    """Places of a cross where a factor undoes what one before it changes: only a section may come before its parts."""
+    before: set[str] = set()
+    gone: set[str] = set()  # of these, what a row takes away
+    for rows in (axis.cross or {}).values():
+        places = {place for row in rows.values() for place in row}
+        for place, whole in sorted({*_inside(before, places), *_inside(places, gone)}):
+            if place == whole:
+                yield f"axes: {axis.axis}: {place} is changed by two of its factors"
+            elif whole in gone:
+                yield f"axes: {axis.axis}: {whole} is taken away by one of its factors, and {place} changed by another"
+            else:
+                what = f"{place} is changed by one of its factors, and then all of {whole} by another"
+                yield f"axes: {axis.axis}: {what}; put that of {whole} first"
+        before |= places
+        gone |= {place for row in rows.values() for place, value in row.items() if value is None}
 
 
 def _contradictions(study: Study) -> Iterator[str]:
@@ -140,12 +159,7 @@ def _contradictions(study: Study) -> Iterator[str]:
             for name, times in Counter(name for name, _ in axis.combinations()).items():
                 if times > 1:
                     yield f"axes: {axis.axis}: {times} combinations have the name {name}; name their rows otherwise"
-            places = [{place for row in rows.values() for place in row} for rows in axis.cross.values()]
-            for i, one in enumerate(places):
-                before = set().union(*places[:i])
-                for place, whole in sorted({*_inside(one, before), *_inside(before, one)}):
-                    what = f"{place} is" if place == whole else f"{whole} and {place} in it are"
-                    yield f"axes: {axis.axis}: {what} changed by two of its factors"
+            yield from _undone(axis)
         for rows in [axis.rows or {}, *(axis.cross or {}).values()]:
             for name, row in rows.items():
                 yield from _twice(row, f"axes: {axis.axis}: {name}")

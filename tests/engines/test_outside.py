@@ -315,9 +315,10 @@ def of_study():
 def test_a_study_depends_on_its_base_and_on_what_every_row_names_by_content(named):
     top, _ = named()
     local = {"source": "local", "path": str(top / "zips plain")}
-    rows = {"weights": {"network.weights": str(top / "w plain.pth")}, "zips": {"download": local}}
+    axes = [{"axis": "outside", "change": {"network.weights": str(top / "w plain.pth")}}]
+    base = {**load(MINIMAL), "download": local}
     (top / "zips plain/test.zip").unlink()  # no row needs it
-    write_study([{"axis": "outside", "rows": rows}])
+    write_study(axes, base)
     before = of_study()
     assert of_study() == before and str(top) not in json.dumps(before)
 
@@ -325,12 +326,19 @@ def test_a_study_depends_on_its_base_and_on_what_every_row_names_by_content(name
     assert (after := of_study())["weights"] != before["weights"] and after["download"] == before["download"]
     (top / "zips plain/train.zip").write_bytes((top / "zips plain/valid.zip").read_bytes())
     assert (last := of_study())["download"] != after["download"] and last["base"] == before["base"]
-    write_study([{"axis": "outside", "rows": rows}], changed(load(MINIMAL), {"models.one.epochs": 77}))
+    write_study(axes, changed(base, {"models.one.epochs": 77}))
     assert of_study() == {**last, "base": of_study()["base"]} != last
 
     (top / "w plain.pth").unlink()
-    with pytest.raises(ReidError, match=r"(?s)studies/one.yaml.*weights: models.one.network.weights: .*w plain.pth"):
-        of_study()
+    assert "outside: models.one.network.weights: " in (problem := of_study()["problem"]) and "w plain.pth" in problem
+
+
+def test_a_study_that_cannot_be_is_recorded_with_the_reason_and_the_others_as_ever(named):
+    write_study([{"axis": "margin", "change": {"epochs": 7}}])
+    before = of_study()
+    outside.record_studies(["gone", "one"])
+    assert recorded("studies/one") == before
+    assert list(recorded("studies/gone")) == ["problem"] and "gone.yaml" in recorded("studies/gone")["problem"]
 
 
 def test_records_of_studies_go_with_them_and_not_with_those_of_params(named):

@@ -10,6 +10,7 @@ import yaml
 from builders import ROOT
 from builders.study import read, write_study
 from builders.whole import MINIMAL, load
+from reid.core.checksums import sums_path
 from reid.core.errors import ReidError
 from reid.params import check_params, read_params
 from reid.studies.changes import changed, difference
@@ -75,6 +76,27 @@ def test_crossed_factors_give_every_combination(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_section_and_then_a_place_in_it_may_be_changed_by_a_row_and_by_two_factors(tmp_path):
+    kinds = {"adam": {"kind": "adamw", "learning_rate": 1.0e-3}, "sgd": {"kind": "sgd", "learning_rate": 1.0e-2}}
+    cross = {
+        "optimizer": {name: {"optimizer": section} for name, section in kinds.items()},
+        "rate": {"as it is": {}, "high": {"optimizer.learning_rate": 0.1}},
+    }
+    row = {"optimizer": kinds["sgd"], "optimizer.learning_rate": 0.2}
+    study, path = read(tmp_path, {"axes": [{"axis": "grid", "cross": cross}, {"axis": "row", "change": row}]})
+    found = [row.model.optimizer for part in check(study, path).axes for row in part.rows]
+    assert [(one.kind, one.learning_rate) for one in found] == [
+        ("adamw", 1e-3), ("adamw", 0.1), ("sgd", 1e-2), ("sgd", 0.1), ("sgd", 0.2),
+    ]  # fmt: skip
+
+
+def test_rows_may_differ_in_how_much_is_drawn_to_train_on(tmp_path):
+    """A learning curve: their valid and test are the same to the byte."""
+    rows = {f"{n}": {"download.synthetic.actions.train": n, "download.sha256.train": f"{n:064}"} for n in (12, 24)}
+    few, more = check(*read(tmp_path, {"axes": [{"axis": "actions", "rows": rows}]})).axes[0].rows
+    assert few.jobs(1).source != more.jobs(1).source and few.jobs(1).training != more.jobs(1).training
+
+
 def test_null_takes_away_and_missing_sections_are_made():
     base = load(MINIMAL)
     row = changed(base, {"loss.triplet": None, "loss.id.label_smoothing": 0.1, "train.classes": ["player"]})
@@ -124,16 +146,19 @@ def test_difference_pasted_over_the_base_is_the_row():
         ([{"axis": "a", "change": {}, "row": {}}], ["row: is not part of a study; did you mean rows?"]),
         ([{"axis": "a", "change": {}, "stays": "best"}], ["axes[0].stays", "'mean', 'interval'"]),
         ([{"axis": "a", "cross": {"x": {"p": {"epochs": 1}}, "y": {"q": {"epochs": 2}}}}], ["epochs is changed"]),
-        ([{"axis": "a", "cross": {"x": {"p": {"loss.supcon": {}}}, "y": {"q": {"loss.supcon.weight": 2}}}}],
-         ["a: loss.supcon and loss.supcon.weight in it are changed by two of its factors"]),
         ([{"axis": "a", "cross": {"x": {"p": {"loss.supcon.weight": 2}}, "y": {"q": {"loss": {"id": {}}}}}}],
-         ["a: loss and loss.supcon.weight in it are changed by two of its factors"]),
+         ["a: loss.supcon.weight is changed by one", "then all of loss by another; put that of loss first"]),
+        ([{"axis": "a", "cross": {"x": {"p": {"loss.id": None}, "q": {}}, "y": {"r": {"loss.id.weight": 2}}}}],
+         ["a: loss.id is taken away by one of its factors, and loss.id.weight changed by another"]),
         ([{"axis": "a", "cross": {"x": {"p": {"loss.id.weight": 2, "loss.id": {}}}}}],
-         ["a: p: changes loss.id and loss.id.weight in it; write all of it into loss.id"]),
+         ["a: p: changes loss.id and loss.id.weight in it", "write all into loss.id"]),
         ([{"axis": "a", "change": {"loss.id.weight": 2, "loss": {"id": {}}}}],
          ["a: changes loss and loss.id.weight in it"]),
-        ({"change": {"loss": {"id": {}}, "loss.id.weight": 2}}, ["change: changes loss and loss.id.weight in it"]),
+        ({"change": {"loss.id": None, "loss.id.weight": 2}}, ["change: changes loss.id and loss.id.weight in it"]),
         ([{"axis": "a", "rows": {"b": {"download.synthetic.seed": 2}}}], ["a: b: download: must be the base's"]),
+        ([{"axis": "a", "rows": {"b": {"download.synthetic.actions.valid": 9}}}], ["b: download: must be the base's"]),
+        ([{"axis": "a", "change": {"download.sha256.test": "0" * 64}}], ["a: download: must be the base's"]),
+        ([{"axis": "a", "change": {"download": {"source": "local", "path": "x"}}}], ["download: must be the base's"]),
         ([{"axis": "a", "change": {"augmentation.flipp": None}}], ["a: augmentation.flipp: ", "did you mean flip?"]),
         ([{"axis": "a", "change": {"loss.tripplet.margin": None}}], ["tripplet is not", "did you mean triplet?"]),
         ([{"axis": "a", "change": {"embed.flip_tst": None}}], ["a: embed.flip_tst: ", "did you mean flip_test?"]),
@@ -238,6 +263,31 @@ def test_a_study_stays_with_the_data_that_it_has_begun_with(tmp_path, monkeypatc
     plan = check(*read(tmp_path, {"change": {"thumbnails.fit": "pad"}}))
     (data,) = shared_jobs(tmp_path / "one", plan, plan.base.params)["data"].values()  # its index lies with its zip
     assert data["source"].startswith("data/studies/") and data["root"].startswith("data/studies/")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"data": []}', '{"data": {"x": 1}}', '{"data": {"x": {}}}', '{"data":'])
+def test_a_plan_that_is_none_is_passed_over(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    plan = check(*read(tmp_path))
+    whole = shared_jobs(tmp_path / "out", plan, None)
+    (tmp_path / "out/plan.json").write_text(text)
+    sums_path(tmp_path / "out/plan.json").unlink(missing_ok=True)
+    assert shared_jobs(tmp_path / "out", plan, None) == whole
+
+
+def test_studies_that_share_thumbnails_but_not_zips_make_stores_of_their_own(tmp_path, monkeypatch):
+    """One store of both would have another zip in the next study, and Snakemake would make it and train again."""
+    monkeypatch.chdir(tmp_path)
+    plan = check(*read(tmp_path, {"change": {"thumbnails.fit": "pad"}}))
+    project = check_params(load(MINIMAL))  # other thumbnails of the same zips
+    begun = shared_jobs(tmp_path / "one", plan, None)
+    other = shared_jobs(tmp_path / "two", plan, project)
+    assert shared_jobs(tmp_path / "one", plan, project) == begun
+    (one,), (two,) = begun["data"].values(), other["data"].values()
+    assert one["source"].startswith("data/studies/") and two["source"] == "data"
+    assert one["root"] != two["root"] and two["root"].startswith("data/studies/")
+    for jobs in (begun, other):  # a rule of Snakemake makes the store of a job by its name
+        assert {job["root"] for job in jobs["data"].values()} == {f"data/studies/{name}" for name in jobs["data"]}
 
 
 def test_forty_rows_with_three_seeds_are_planned_in_five_seconds(tmp_path, monkeypatch):
