@@ -75,9 +75,9 @@ def make_split(folder, split):
     write_index(files["train.parquet"], of_training(table), "train", "0" * 64)
     shutil.copy(files["thumbnails"], files["train.npy"])
     write_init(files["init"], None, {"name": None})
-    for name in ("loss", "learning_rate", "valid_mAP", "valid_mAP_averaged"):
+    for name in ("loss", "learning_rate", "valid_mAP", "valid_mAP_averaged"):  # half of each ends within a line
         files[name] = folder / f"{name}.tsv"
-        files[name].write_text(f"step\t{name}\n" + "".join(f"{i}\t{0.5 / (i + 1)}\n" for i in range(9)))
+        files[name].write_text(f"step\t{name}\n" + "".join(f"{i}\t{0.5 / (i + 1)}\n" for i in range(10)))
     files["summary"] = folder / "summary.json"
     files["summary"].write_text(SUMMARY)
     return files
