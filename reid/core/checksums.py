@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,19 +144,17 @@ def in_ledger(path: Path | str, ledger: Mapping[str, str]) -> bool:
     return wanted is not None and md5(path) == wanted
 
 
-def recorded(ledger: Path, names: Container[str] | None = None) -> dict[str, str]:
-    """MD5 by path of each file that a stage reads or makes, as a ``dvc.lock`` records it; none without a sound one.
-
-    Args:
-        ledger: the ``dvc.lock``.
-        names: of the stages to look at; all by default.
-    """
+def ledger_stages(path: Path) -> dict[str, dict[str, Any]]:
+    """Entries of a ``dvc.lock`` by the names of their stages (:mod:`reid.core.dvc_lock`); none without a sound one."""
     try:
-        stages = dvc_lock.stages(ledger.read_bytes())
+        return dvc_lock.stages(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    chosen = [stage for name, stage in stages.items() if names is None or name in names]
-    items = [item for key in ("deps", "outs") for stage in chosen for item in stage[key]]
+
+
+def recorded(stages: Collection[Mapping[str, Any]]) -> dict[str, str]:
+    """MD5 by path of each file that these entries of a ledger say that their stages read or made."""
+    items = [item for key in ("deps", "outs") for stage in stages for item in stage[key]]
     return {item["path"]: item["md5"] for item in items if "md5" in item}
 
 
@@ -196,7 +194,7 @@ def _mapped(file: int, size: int) -> memoryview:
 
 def _put_back(path: Path | str) -> bool:
     """Whether DVC put a file back; its digests are then written anew."""
-    if not in_ledger(path, recorded(Path("dvc.lock"))):
+    if not in_ledger(path, recorded(ledger_stages(Path("dvc.lock")).values())):
         return False
     write_sums(path, sum_file(path))
     return True

@@ -68,25 +68,21 @@ def outs(rule: str, model: str = "") -> list[str]:
     Raises:
         ReidError: dvc.yaml has no such stage.
     """
-    stages = _stages()
+    stages = _pipeline()["stages"]
     if rule not in stages:
         raise ReidError(f"dvc.yaml has no stage {rule!r}; this program is run by DVC, which names one in DVC_STAGE")
     return [path.replace("${key}", model) for path in lock.outs(stages[rule])]
 
 
-def _stages() -> dict[str, Any]:
-    stages: dict[str, Any] = YAML(typ="safe", pure=False).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return stages
+def _pipeline() -> dict[str, Any]:
+    """What dvc.yaml holds, by the parser in C: `dvc repro` waits for it."""
+    content: dict[str, Any] = YAML(typ="safe", pure=False).load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    return content
 
 
 def studies() -> list[str]:
-    """Names of the studies that are stages.
-
-    Raises:
-        ReidError: dvc.yaml cannot be read.
-    """
-    parts = (name.partition("@") for name in lock.declared())
-    return [study for rule, _, study in parts if rule == STUDY]
+    """Names of the studies that are stages."""
+    return [name for part in _pipeline()["vars"] for name in part.get("studies") or ()]
 
 
 def check(params: Params) -> None:
@@ -113,7 +109,12 @@ def refuse_links() -> None:
     Raises:
         ReidError: a folder of an output is a link.
     """
-    folders = {parent for stage in _stages().values() for path in lock.outs(stage) for parent in Path(path).parents}
+    folders = {
+        parent
+        for stage in _pipeline()["stages"].values()
+        for path in lock.outs(stage)
+        for parent in Path(path).parents
+    }
     folders.add(outside.RECORDS)  # of the stage in workflow/inputs/
     for folder in sorted(folders):
         if folder.is_symlink():

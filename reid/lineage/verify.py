@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from reid.core import cli
-from reid.core.checksums import difference, in_ledger, read_sums, recorded
+from reid.core.checksums import difference, in_ledger, ledger_stages, read_sums, recorded
 from reid.core.errors import ReidError
 from reid.lineage.lock import declared
 
@@ -59,15 +59,16 @@ def maker(path: Path, outs: Collection[str]) -> str | None:
 
 
 def main() -> None:
+    entries = ledger_stages(Path("dvc.lock"))
     try:
         stages = declared()
     except ReidError as error:  # what was written is known all the same
         cli.log.warning("%s; so all of dvc.lock counts, also stages that there are no more", error)
-        stages = None
-    outs = {path for paths in (stages or {}).values() for path in paths}
-    ledger = recorded(Path("dvc.lock"))
+        stages = {name: [] for name in entries}
+    outs = {path for paths in stages.values() for path in paths}
+    ledger = recorded(entries.values())
     results = {path: check(path, ledger) for path in files()}
-    present = map(Path, recorded(Path("dvc.lock"), stages))
+    present = map(Path, recorded([entry for name, entry in entries.items() if name in stages]))
     missing = [path for path in present if path.parts[0] in FOLDERS and not path.exists()]
     wrong = {path: problem for path, problem in results.items() if problem}
     unknown = [path for path, problem in results.items() if problem is None]

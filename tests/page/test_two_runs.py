@@ -66,16 +66,20 @@ def test_the_page_holds_both_rankings_and_their_scores(page, ranked):
             assert gallery[order].tolist() == wanted[query].tolist()
 
 
+def scored_queries(table, distances):
+    """What scripts/evaluate.py writes of the queries."""
+    order = rank(read_distances(distances))
+    match, gallery, query = scored_rows(order, table, distances)
+    return query_table(match, order.start, gallery, query, table)
+
+
 def test_the_difference_is_that_of_compare(runs):
     """scripts/compare.py takes another way: over the tables of queries."""
     table, _ = read_index(runs[0]["index"])
     tables, pages = [], []
     for path in (runs[1], runs[0]["distances"]):
-        pairs = read_distances(path)
-        order = rank(pairs)
-        match, gallery, query = scored_rows(order, table, path)
-        tables.append(query_table(match, order.start, gallery, query, table))
-        pages.append(rank_actions(table, pairs, path))
+        tables.append(scored_queries(table, path))
+        pages.append(rank_actions(table, read_distances(path), path))
     wanted = compare(*tables, 200, 3)
     for score in differences(*pages, 200, 3):
         assert isinstance(score, Score) and score.chance is None
@@ -93,12 +97,9 @@ def test_the_program_takes_files_and_folders(runs, tmp_path):
     assert done.returncode == 0, done.stderr
     page = data_of(tmp_path / "two.html")
     assert page["runs"] == [str(before), str(tmp_path / "results")] and not page["trainedOn"]
-    table, _ = read_index(split["index"])
-    order = rank(read_distances(split["distances"]))
-    match, gallery, query = scored_rows(order, table, split["distances"])
     (tmp_path / "results/queries").mkdir()
-    scored = query_table(match, order.start, gallery, query, table)
-    write_queries(tmp_path / "results/queries/valid.parquet", scored, "valid", trained_on=True)
+    queries = scored_queries(read_index(split["index"])[0], split["distances"])
+    write_queries(tmp_path / "results/queries/valid.parquet", queries, "valid", trained_on=True)
     done = subprocess.run([*command, before, tmp_path / "results"], capture_output=True, text=True)
     assert f"{tmp_path / 'results'} was trained on valid: its rankings are not a valid result" in done.stderr
     assert data_of(tmp_path / "two.html")["trainedOn"]

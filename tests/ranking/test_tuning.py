@@ -268,6 +268,12 @@ class Project:
             self.embeddings[-1].parent.mkdir(exist_ok=True)
             np.save(self.embeddings[-1], noisy(places, noise, len(self.embeddings))[order])
 
+    def change(self, key, value):
+        """Set a key of the section ``distances``."""
+        content = yaml.safe_load(self.params.read_text(encoding="utf-8"))
+        content["distances"][key] = value
+        self.params.write_text(yaml.safe_dump(content), encoding="utf-8")
+
     def run(self, write=True, embeddings=None):
         values = {"embeddings": self.embeddings, "params": self.params, "index": self.index, "write": write}
         main = runpy.run_path(str(ROOT / "scripts/tune.py"))["main"]
@@ -299,19 +305,11 @@ def test_models_that_were_not_chosen_from_are_left_out_of_the_section(tmp_path):
     assert read_params(project.params).fused() == {"two": 1.0}
 
 
-def test_better_settings_are_not_overwritten(tmp_path, monkeypatch):
+@pytest.mark.parametrize("models", [None, {"one": 1.0}])
+def test_better_settings_are_not_overwritten(tmp_path, monkeypatch, models):
     project = Project(tmp_path)
-    before = project.params.read_bytes()
-    monkeypatch.setattr(tuning, "tune", lambda *_: (SIMPLEST, [], 0.0))
-    project.run()
-    assert project.params.read_bytes() == before
-
-
-def test_better_settings_of_some_of_the_models_are_not_overwritten(tmp_path, monkeypatch):
-    project = Project(tmp_path)
-    params = yaml.safe_load(project.params.read_text(encoding="utf-8"))
-    params["distances"]["models"] = {"one": 1.0}
-    project.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    if models:
+        project.change("models", models)
     before = project.params.read_bytes()
     monkeypatch.setattr(tuning, "tune", lambda *_: (SIMPLEST, [], 0.0))
     project.run()
@@ -320,9 +318,7 @@ def test_better_settings_of_some_of_the_models_are_not_overwritten(tmp_path, mon
 
 def test_fusion_that_is_not_tried_is_left_out_with_a_warning(tmp_path, caplog):
     project = Project(tmp_path)
-    params = yaml.safe_load(project.params.read_text(encoding="utf-8"))
-    params["distances"]["fusion"] = "rank"
-    project.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    project.change("fusion", "rank")
     project.run(write=False)
     assert "distances.fusion: rank is not among what is tried here" in caplog.text
 
@@ -332,9 +328,7 @@ def test_step_that_is_not_tried_is_left_out_with_a_warning(tmp_path, caplog):
     POSTPROCESSING.register("mine", PostprocessingStep)(lambda distance, params: distance)
     try:
         project = Project(tmp_path)
-        content = yaml.safe_load(project.params.read_text(encoding="utf-8"))
-        content["distances"]["postprocessing"] = {"mine": {}}
-        project.params.write_text(yaml.safe_dump(content), encoding="utf-8")
+        project.change("postprocessing", {"mine": {}})
         project.run()
     finally:
         POSTPROCESSING.restore(before)
