@@ -82,6 +82,16 @@ def test_a_damaged_key_is_told_and_written_anew(root, mine, tmp_path, said, text
     assert place.fetch(tmp_path / "a", "kind-1") == SHA
 
 
+def test_a_key_of_other_content_is_written_anew(root, mine, tmp_path):
+    """As after a file whose inputs did not tell all: the newest counts."""
+    (tmp_path / "other").write_bytes(CONTENT[::-1])
+    other = hashlib.sha256(CONTENT[::-1]).hexdigest()
+    shared.place().put(tmp_path / "other", "kind-1", other)
+    shared.place().put(mine, "kind-1", SHA)
+    assert shared.place().fetch(tmp_path / "a", "kind-1") == SHA
+    assert files() == ["keys/kind-1.json", *sorted((f"objects/{SHA}", f"objects/{other}"))]
+
+
 @pytest.mark.parametrize("kind", ["pipe", "endless device", "folder"])
 @pytest.mark.parametrize("where", [f"objects/{SHA}", "keys/kind-1.json"])
 def test_what_is_no_file_does_not_come(tmp_path, mine, monkeypatch, said, kind, where):

@@ -83,6 +83,16 @@ def test_a_store_that_was_made_anew_is_copied_anew(store):
     assert left(store) == []
 
 
+def test_a_store_of_the_same_size_that_was_made_anew_is_copied_anew(store):
+    with nearby(store) as first:
+        store.write_bytes(CONTENT[::-1])
+        os.remove(store.parent / ".train.npy.sums")
+        os.utime(store, (1, 1))  # a clock may stand still between two writes
+        with nearby(store) as second:
+            assert second != first and second.read_bytes() == CONTENT[::-1]
+    assert left(store) == []
+
+
 def test_a_store_that_differs_from_its_digests_is_left_to_its_reader(store, caplog):
     store.write_bytes(CONTENT[:500] + b"?" + CONTENT[501:])
     with nearby(store) as path:

@@ -22,10 +22,10 @@ from PIL import Image
 from builders import ROOT
 from builders.pngs import ALL_KINDS, SIGNATURE, chunk, header, make_png, rgb_of, samples_of
 from builders.split import png, write_zip
-from reid.core import parallel
+from reid.core import parallel, shared
 from reid.core.errors import ReidError
 from reid.data.index import build_index, read_index, write_index
-from reid.data.thumbnails import INTERPOLATION, build_store, decode, open_store
+from reid.data.thumbnails import INTERPOLATION, build_store, content_facts, decode, open_store
 from reid.params.data import Thumbnails
 
 FOLDER = "england_epl/2015-2016/2015-08-08 - 19-30 Bournemouth 0 - 1 Aston Villa/0"
@@ -519,3 +519,21 @@ def test_program_takes_size_fit_and_filter_from_the_parameters(tmp_path, noise, 
     main(argparse.Namespace(**files, threads=2))
     read, _ = read_index(tmp_path / "a.parquet")
     np.testing.assert_array_equal(open_store(tmp_path / "a.npy", 150), plain_loop(path, read, 12, 9, "nearest", fit))
+
+
+def test_a_store_is_shared_under_all_that_decides_its_bytes(noise):
+    table, section = noise[1], Thumbnails(height=16, width=8)
+    others = {"height": 17, "width": 9, "interpolation": "nearest", "fit": "pad"}
+    facts = [
+        content_facts(table, "0" * 64, section),
+        content_facts(table, "1" * 64, section),
+        content_facts(table.slice(1), "0" * 64, section),
+        *(content_facts(table, "0" * 64, section.model_copy(update={name: of})) for name, of in others.items()),
+    ]
+    for name in ("offset", "packed", "size", "method", "crc", "height", "width"):
+        place, column = table.column_names.index(name), table[name].to_numpy().copy()
+        column[-1] ^= 1
+        other = table.set_column(place, table.schema.field(name), pa.array(column))
+        facts.append(content_facts(other, "0" * 64, section))
+    assert len({shared.key("thumbnails", one) for one in facts}) == len(facts) == 14
+    assert content_facts(table.slice(0), "0" * 64, Thumbnails(height=16, width=8)) == facts[0]

@@ -210,6 +210,16 @@ def test_nothing_is_read_again_that_was_not_touched(named, monkeypatch):
     assert all_of(params) == before
 
 
+def test_what_was_just_touched_is_not_remembered(named, monkeypatch):
+    """Another change within a tick of the clock would have the same size and times."""
+    top, params = named()
+    touched = (top / "w plain.pth").stat().st_ctime
+    for seconds, remembered in ((-1, False), (1, False), (3, True)):
+        monkeypatch.setattr(time, "time", lambda now=touched + seconds: now)
+        outside.weights(params, "one")
+        assert outside.MEMORY.exists() == remembered
+
+
 @pytest.mark.parametrize("memory", ["", "{", "[]", "null", '{"a": 1}'])
 def test_a_damaged_memory_is_forgotten(named, memory):
     _, params = named()

@@ -110,6 +110,7 @@ def test_one_action_says_nothing(tmp_path):
         (lambda t: (pa.concat_tables([t, t.slice(2, 1)]), ABOUT), "b: query 2 stands twice"),
         (lambda t: (t, {**ABOUT, "split": "test"}), "a is of valid and b of test"),
         (lambda t: (changed(t, "positives", np.array(t["positives"]) + 1), ABOUT), "query 0 has positives"),
+        (lambda t: (changed(t, "gallery_size", np.array(t["gallery_size"]) + 1), ABOUT), "query 0 has gallery_size"),
         (lambda t: (changed(t, "action_idx", np.array(t["action_idx"]) + 1), ABOUT), "query 0 has action_idx 0 and 1"),
     ],
 )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from reid.core.errors import ReidError
 from reid.core.tables import values
 from reid.evaluation.intervals import Resamples, action_codes, tail
 from reid.evaluation.queries import query_table, read_queries, write_queries
-from reid.evaluation.slices import HEIGHTS, divide, slice_scores
+from reid.evaluation.slices import GALLERIES, HEIGHTS, POSITIVES, RATIOS, divide, slice_scores
 from reid.evaluation.true_matches import scored_rows
 from reid.ranking.distances import read_distances
 from reid.ranking.ranking_file import ranking_of
@@ -120,6 +121,15 @@ def test_the_edge_of_a_part_belongs_to_it(tmp_path):
         *("64 to 95 pixels", "96 to 127 pixels", "128 to 191 pixels", "192 to 255 pixels", "256 to 383 pixels"),
         *["384 pixels and more"] * 2,
     ]
+    for name, slice_, edges in (
+        ("resolution_ratio", "resolution ratio", RATIOS),
+        ("gallery_size", "gallery size", GALLERIES),
+        ("positives", "positives", POSITIVES),
+    ):
+        place = queries.schema.get_field_index(name)
+        kind = queries.schema.field(name).type
+        at_edges = queries.slice(0, len(edges)).set_column(place, name, pa.array(edges, kind))
+        assert divide(at_edges)[slice_][0].tolist() == list(range(1, len(edges) + 1))
     names = divide(queries)["positives"][1]
     assert names == ["1 true match", "2 true matches", "3 true matches", "4 true matches and more"]
     names = divide(queries)["gallery size"][1]

@@ -498,15 +498,16 @@ def test_one_box_has_the_first_place():
 # ---- whitening
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])  # to cosines the scale is all one
 @pytest.mark.parametrize("over", ["action", "split"])
 @pytest.mark.parametrize("shrinkage", [0.05, 1.0])
 @pytest.mark.parametrize("width", [3, 40])
-def test_whitening_is_the_root_of_the_inverse_of_the_shrunk_covariance(over, shrinkage, width):
+def test_whitening_is_the_root_of_the_inverse_of_the_shrunk_covariance(metric, over, shrinkage, width):
     table = index(4, rows=80)
     actions = group_actions(table)
     [embeddings] = random_embeddings(4, len(table), (width,))
     found = action_distances(
-        [embeddings], actions, section("cosine", {"whitening": {"over": over, "shrinkage": shrinkage}})
+        [embeddings], actions, section(metric, {"whitening": {"over": over, "shrinkage": shrinkage}})
     )
     every = np.concatenate([rows for action in actions for rows in (action.query, action.gallery)])
     for action, result in zip(actions, found, strict=True):
@@ -515,7 +516,7 @@ def test_whitening_is_the_root_of_the_inverse_of_the_shrunk_covariance(over, shr
         covariance = np.atleast_2d(np.cov(embeddings[rows].astype(float).T, bias=True))
         shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / width * np.eye(width)
         white = (embeddings - mean) @ fractional_matrix_power(shrunk, -0.5).real
-        wanted = [[naive_distance(white[q], white[g], "cosine") for g in action.gallery] for q in action.query]
+        wanted = [[naive_distance(white[q], white[g], metric) for g in action.gallery] for q in action.query]
         np.testing.assert_allclose(result, np.reshape(wanted, result.shape), atol=1e-7)
 
 

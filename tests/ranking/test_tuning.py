@@ -172,10 +172,12 @@ def test_weights_are_sought_until_none_improves():
     assert tuning._best_weights(SIMPLEST, ["a", "b"], score) == {"a": 4, "b": 4}
 
 
-def test_a_model_alone_is_scaled_only_where_it_matters():
-    actions, person, embeddings = planted("assignment")
+@pytest.mark.parametrize("part, scaled", [("reranking", True), ("assignment", True), ("query_expansion", False)])
+def test_a_model_alone_is_scaled_only_where_it_matters(part, scaled, monkeypatch):
+    monkeypatch.setattr(tuning, "CANDIDATES", {part: CANDIDATES[part]})
+    actions, person, embeddings = planted(part)
     section, *_ = tune({"a": embeddings}, actions, person)
-    assert {"reranking", "dual_softmax", "sinkhorn"} & section["postprocessing"].keys() and section["scale"] == "mean"
+    assert section["postprocessing"] and ("scale" in section) == scaled
 
 
 @pytest.mark.parametrize("seed, noise", [(3, 0.5), (3, 1.2), (7, 0.5)])  # with different parts in the result

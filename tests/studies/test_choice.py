@@ -92,7 +92,10 @@ def test_differences_are_paired_by_query_and_mean_over_seeds(tmp_path):
     plan, outcomes = planned(tmp_path, {"wide": 0.5, "supcon": BETTER, "metric": WORSE})
     a, b = (outcomes.valid(row, [1, 2]) for row in (plan.base, plan.axes[0].rows[1]))
     change = (b.ap[0] + b.ap[1]) / 2 - (a.ap[0] + a.ap[1]) / 2
-    found = difference(a, b, plan.base.params.evaluate)["mAP"]
+    found = difference(a, b, plan.base.params.evaluate)
+    assert found["rank-1"]["difference"] == pytest.approx(np.mean(b.first) - np.mean(a.first))
+    assert found["rank-1"]["interval"][0] > 0  # the second is surely better
+    found = found["mAP"]
     assert found["difference"] == pytest.approx(change.mean())
     rng, action = np.random.default_rng(1), values(a.queries, "action_idx")
     names = np.unique(action)

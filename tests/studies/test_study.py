@@ -47,6 +47,33 @@ def test_rows_that_differ_after_the_training_share_it(tmp_path):
     assert len(plan.trainings()) == 6 and len(plan.scores()) == 8  # base, wide and supcon with two seeds; the metric
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "first"),
+    [
+        ("download.synthetic.actions.train", 5, "source"),
+        ("thumbnails.fit", "pad", "data"),
+        ("network.weights", "DEFAULT", "weights"),
+        ("input.height", 64, "weights"),
+        ("train.classes", ["player"], "training"),
+        ("epochs", 3, "training"),
+        ("embed.flip_test", True, "embedding"),
+        ("distances.metric", "cosine", "score"),
+        ("evaluate.resamples", 200, "score"),
+    ],
+)
+def test_what_a_row_changes_names_the_first_job_that_it_decides_about_and_all_that_follow(
+    tmp_path, place, value, first
+):
+    study, path = read(tmp_path, {"axes": [{"axis": "a", "change": {place: value}}]})
+    plan = check(study, path)
+    jobs, base = plan.axes[0].rows[0].jobs(1), plan.base.jobs(1)
+    changed_jobs = [name for name in jobs._fields if getattr(jobs, name) != getattr(base, name)]
+    following = list(jobs._fields[jobs._fields.index(first) :])
+    if first in ("source", "data"):
+        following.remove("weights")
+    assert changed_jobs == following
+
+
 def test_a_training_keeps_its_name_when_defaults_are_written_out_and_rows_come_and_go(tmp_path):
     study, path = read(tmp_path)
     before = check(study, path)
@@ -203,6 +230,10 @@ def test_a_base_has_one_model(tmp_path):
     content["models"]["two"] = content["models"]["one"]
     path = write_study(tmp_path, base=yaml.safe_dump(content))
     with pytest.raises(ReidError, match="must have one model"):
+        check(read_study(path), path)
+    content = {**load(MINIMAL), "external_models": {"two": {"folder": "elsewhere"}}}
+    path = write_study(tmp_path, base=yaml.safe_dump(content))
+    with pytest.raises(ReidError, match="and none in external_models"):
         check(read_study(path), path)
 
 

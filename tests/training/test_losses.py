@@ -20,7 +20,7 @@ from builders.losses import (
     pair_loss,
     value_of,
 )
-from reid.training.pair_losses import mined_pairs, pair_masks
+from reid.training.pair_losses import mined_pairs, pair_masks, semi_hard_triplets
 
 every_loss = pytest.mark.parametrize("name", PAIR_LOSSES)
 every_choice = pytest.mark.parametrize("negatives", NEGATIVES)
@@ -32,6 +32,19 @@ def test_pairs_equal_the_naive_loop(negatives):
         _, labels = batch(seed)
         pairs = [[torch.where(row)[0].tolist() for row in mask] for mask in pair_masks(*labels, negatives)]
         assert pairs == list(naive_pairs(*(label.tolist() for label in labels), negatives))
+
+
+def test_a_negative_as_far_as_the_positive_is_not_beyond_it():
+    distance = torch.tensor([[0.0, 1.0, 1.0, 3.0]])
+    positive, negative = torch.tensor([[False, True, False, False]]), torch.tensor([[False, False, True, True]])
+    assert semi_hard_triplets(distance, positive, negative, margin=2.5) == 0.5
+
+
+def test_supcon_is_0_where_only_images_that_are_no_anchors_have_negatives():
+    labels = torch.tensor([[0, 0, 0, 1, 2], [0, 0, 0, 1, 1], [0, 0, 0, 0, 0]])
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    assert value_of(loss_of("action", supcon={"temperature": 0.3}), x, list(labels)) == 0
+    assert value_of(loss_of("batch", supcon={"temperature": 0.3}), x, list(labels)) > 0
 
 
 def test_pairs_of_five_images():

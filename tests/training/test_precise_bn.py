@@ -9,6 +9,7 @@ from builders.model import model
 from builders.training import HEIGHT, WIDTH, equal, inputs, league, trained, trainer_of, weights
 from reid.core.errors import ReidError
 from reid.models.embedder import Embedder
+from reid.models.recomputation import batch_norms
 from reid.training import precise_bn
 from reid.training.dataset import Images
 from reid.training.precise_bn import precise, sample
@@ -51,6 +52,17 @@ def test_statistics_are_those_of_a_pass_by_pytorch(monkeypatch, size):
         if not name.endswith("tracked"):
             torch.testing.assert_close(weights(found)[name], value)
     assert equal(weights(ours), weights(network_of()))  # a copy was changed
+
+
+def test_paths_are_not_dropped_meanwhile():
+    _, store = league()
+    batches = sample(np.arange(len(store)), 28, 1)
+    kept, dropped = network_of(), network_of(**{"network.drop_path": 0.9})
+    for norm in batch_norms(kept):
+        torch.nn.init.ones_(norm.weight)  # a block begins with 0, and without it nothing would change
+    dropped.load_state_dict(kept.state_dict())
+    found, other = (weights(precise(one, Images([store]), batches, torch.float32)) for one in (kept, dropped))
+    assert equal(found, other)
 
 
 def test_rows_are_drawn_once_each_in_batches_of_one_size(monkeypatch):

@@ -16,6 +16,7 @@ from builders.model import MODEL, changed, model
 from builders.training import equal, weights
 from builders.whole import MINIMAL, load
 from reid.core.checksums import sums_path
+from reid.core.errors import ReidError
 from reid.core.files import read_json, sha256
 from reid.data.index import build_index, write_index
 from reid.data.thumbnails import build_store, open_store
@@ -177,6 +178,16 @@ def test_state_of_another_fingerprint_or_a_damaged_one_is_not_picked_up(data, tm
 def test_state_is_kept_only_when_it_is_time(data, tmp_path):
     state = TrainingState(tmp_path / "state.pt", "one", every=3600)
     state.save(training.Trainer(*arguments(data, model(SMALL))))
+    assert not state.path.exists()
+
+
+def test_a_training_that_has_diverged_is_not_kept(data, tmp_path):
+    trainer = training.Trainer(*arguments(data, model(SMALL)))
+    state = TrainingState(tmp_path / "state.pt", "one", every=0)
+    trainer.step()
+    trainer.sums["loss"] = torch.tensor(torch.nan)
+    with pytest.raises(ReidError, match="epoch 1: the loss is nan"):
+        state.save(trainer, at_once=True)
     assert not state.path.exists()
 
 

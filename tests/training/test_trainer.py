@@ -89,6 +89,11 @@ def test_batches_of_an_epoch_differ_from_those_of_the_next(spy):
     assert rows[:3] != rows[3:]
 
 
+def test_batches_are_those_of_the_seed():
+    one, again, other = ([batch.tolist() for batch in trainer_of({**CHEAP, "seed": n}).batches] for n in (1, 1, 2))
+    assert one == again != other
+
+
 def test_training_begins_on_smaller_images():
     changes = {"augmentation.progressive_resizing": {"scale": 0.75, "until": 0.5}, "schedule": None, "epochs": 3}
     trainer = trainer_of(changes)

@@ -81,6 +81,21 @@ def test_network_without_direction_scores_as_if_all_were_alike():
     assert score == pytest.approx(naive(table, np.zeros_like(store), lambda a, b: 0))
 
 
+def test_boxes_without_a_direction_come_last():
+    table, store = split()
+    black = np.flatnonzero(np.array(table["role"]) == "gallery")[::3]
+    store = store.copy()
+    store[black] = 0
+
+    def scored(place):
+        return naive(
+            table, store, lambda a, b: 1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) if b.any() else place
+        )
+
+    score = Validator(table, store, "cosine").score(Colour(), torch.float32)
+    assert score == pytest.approx(scored(np.inf), abs=1e-6) and score != pytest.approx(scored(0), abs=1e-3)
+
+
 def test_network_that_has_diverged_scores_nothing():
     table, store = split()
     network = Colour()
