@@ -99,7 +99,8 @@ def _pack_tree(tree: Path, split: str, path: Path, pin: str | None, progress: bo
     found = count_images(names, split, tree)
     wanted = set() if split == "challenge" else {f"{split}/bbox_info.json", f"{split}/{split}_bbox_info.json"}
     chosen = [names[i] for i in found.images] + [names[i] for i in found.labels if names[i] in wanted]
-    _warn_of_links(tree, [files[name] for name in away if name.endswith("/") or name in set(chosen)])
+    packed = set(chosen)
+    _warn_of_links(tree, [files[name] for name in away if name.endswith("/") or name in packed])
     kinds = found.passed_over + Counter({"bbox_info.json": len(found.images) + len(found.labels) - len(chosen)})
     if kinds:
         log.info(f"{tree}: passed over {kinds.total():,} files or folders that are no data: {counted(kinds)}")

@@ -213,7 +213,7 @@ def plan(identities: Identities, split: str, per_action: int) -> list[Planned]:
             f"every {_EVERY}th is for valid, so take {2 * _EVERY} of them, or split yourself; {WANTED}"
         )
     groups = max(1, min(-(-len(several) // per_action), len(identities) // 2))
-    single = [name for name in identities if name not in set(several)]
+    single = [name for name, images in identities.items() if len(images) == 1]
     action = {name: number % groups for number, name in enumerate([*several, *single])}
     result: list[Planned] = []
     boxes = {"train": 0, "query": 0, "gallery": 0}
