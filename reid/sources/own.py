@@ -22,11 +22,11 @@ from reid.core.progress import bar
 from reid.core.splits import LABELLED, SPLITS
 from reid.data.images import open_jpeg
 from reid.data.index import COMPARED, inconsistencies, read_path
-from reid.raw.archive import image_size, pack
+from reid.raw.archive import pack
 from reid.raw.filenames import Thumbnail, format_name, parse_name
 from reid.raw.images import list_images
 from reid.raw.members import counted
-from reid.raw.png import essential
+from reid.raw.png import essential, image_size
 from reid.raw.sizes import MOST_UNPACKED, check_image_size
 
 _EVERY = 5  # of so many identities one goes to valid, where folders do not say
