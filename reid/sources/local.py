@@ -15,7 +15,7 @@ from reid.core.checksums import read_verified
 from reid.core.cli import log
 from reid.core.copying import read_through
 from reid.core.errors import ReidError
-from reid.core.file_type import describe
+from reid.core.file_type import no_folder
 from reid.core.files import regular, replacing
 from reid.core.progress import bar
 from reid.core.splits import SPLITS
@@ -59,9 +59,7 @@ def from_local(
         raise ReidError(f"{folder}: {error}; correct download.path in params.yaml") from error
     with readable(folder):
         if not folder.is_dir():
-            what = describe(folder)
-            problem = "there is no such folder" if what == "missing" else f"is {what}, not a folder"
-            raise ReidError(f"{folder}: {problem}; correct download.path in params.yaml")
+            raise ReidError(f"{folder}: {no_folder(folder)}; correct download.path in params.yaml")
         places = (folder, folder / "reid")
         if path.parent.resolve() in [place.resolve() for place in places]:
             raise ReidError(
@@ -74,7 +72,7 @@ def from_local(
         for place in places:
             if os.path.lexists(tree := place / split):
                 if not tree.is_dir():
-                    raise ReidError(f"{tree}: is {describe(tree)}, not a folder")
+                    raise ReidError(f"{tree}: {no_folder(tree)}")
                 return {**_pack_tree(tree, split, path, pin, progress), "source": "local"}
         there = [s for s in SPLITS if any((p / f"{s}.zip").is_file() or (p / s).is_dir() for p in places)]
     raise ReidError(
