@@ -24,7 +24,7 @@ container: "soccernet-reid.sif"  # with --sdm apptainer alone; docs/team.md says
 
 
 wildcard_constraints:
-    split="|".join(SPLITS),
+    split=engine.names(SPLITS),
     model=engine.names(PARAMS.models),
 
 

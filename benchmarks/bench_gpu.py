@@ -31,7 +31,7 @@ from reid.core.parallel import cores
 from reid.models import device
 from reid.models.embedder import Embedder
 from reid.models.embedding import embed
-from reid.params import check_params
+from reid.params.reading import check_params
 from reid.training.dataset import Images, select_identities
 from reid.training.trainer import Trainer
 

@@ -11,7 +11,7 @@ from bench_rows import BATCH, INPUT, against, line
 from measuring import seconds
 from reid.core.parallel import cores
 from reid.data.index import build_index
-from reid.params import check_params
+from reid.params.reading import check_params
 from reid.raw.archive import pack
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -51,7 +51,7 @@ def epoch():
 
     from reid.data.index import read_index
     from reid.data.thumbnails import open_store
-    from reid.params import read_params
+    from reid.params.reading import read_params
     from reid.training.dataset import Images, select_identities
     from reid.training.trainer import Trainer
 

@@ -12,7 +12,7 @@ from reid.core.checksums import sums_path
 from reid.core.errors import ReidError
 from reid.core.files import write_json
 from reid.core.splits import SPLITS
-from reid.params import read_params
+from reid.params.reading import read_params
 from reid.sources.checks import check_zip
 from reid.sources.local import from_local
 from reid.sources.soccernet import from_soccernet

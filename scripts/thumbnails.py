@@ -8,7 +8,7 @@ from pathlib import Path
 from reid.core import cli, shared
 from reid.data.index import read_index
 from reid.data.thumbnails import build_store, content_facts, layout, open_store
-from reid.params import read_params
+from reid.params.reading import read_params
 
 
 def main(args):

@@ -51,7 +51,7 @@ def train_model(args, near):
         raise ReidError(f"--index: holds {', '.join(names) or 'nothing'}, not {', '.join(wanted) or 'nothing'}")
     if bool(valid) != params.validated(args.model):
         raise ReidError(f"--validation: must {'be left out' if valid else 'name index and store of valid'}")
-    start = read_init(args.init)  # before the curves of an earlier training go
+    init = read_init(args.init)  # before the curves of an earlier training go
     data = [[about, store.shape] for _, store, about in [*splits, *([valid] if valid else [])]]
     data.append(params.train.classes)
     of_run = fingerprint(model, params.thumbnails, sha256(args.init), data, Path(__file__))
@@ -76,9 +76,9 @@ def train_model(args, near):
         if names:
             identities = select_identities([table for table, *_ in splits], model.subset, params.train.classes)
             images = Images([store for _, store, _ in splits])
-            trained = train(identities, images, model, start, validator, on_epoch, state)
+            trained = train(identities, images, model, init, validator, on_epoch, state)
         else:
-            trained = as_it_comes(model, start)
+            trained = as_it_comes(model, init)
         tracking.finish(trackers.final(trained.summary))
     ranks.leave()
     if not first:

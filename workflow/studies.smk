@@ -20,7 +20,7 @@ GPU = 1 if JOBS["on_gpu"] else 0
 
 
 wildcard_constraints:
-    split="|".join(SPLITS),
+    split=engine.names(SPLITS),
     source=engine.names(JOBS["sources"]),
     data=engine.names(JOBS["data"]),
     weights=engine.names(JOBS["weights"]),

@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -180,11 +180,8 @@ def verify(path: Path | str) -> None:
 
 def difference(path: Path | str, sums: Sums) -> str | None:
     """How a file differs from digests, in words; None if it does not."""
-    size = os.path.getsize(path)
-    if size != sums.size:
-        return f"it has {size:,} bytes instead of {sums.size:,}"
     with open(path, "rb") as file:
-        return next(_problems(_mapped(file.fileno(), size), sums), None)
+        return _problem(_mapped(file.fileno(), os.path.getsize(path)), sums)
 
 
 def _mapped(file: int, size: int) -> memoryview:
@@ -217,20 +214,21 @@ def read_verified(path: Path | str, limit: int | None = None) -> bytes:
     content = Path(path).read_bytes()
     sums = read_sums(path)
     if sums is not None:
-        wrong = next((problem for problem in _problems(memoryview(content), sums)), None)
-        if wrong and not _put_back(path):
-            raise _differs(path, wrong)
+        problem = _problem(memoryview(content), sums)
+        if problem and not _put_back(path):
+            raise _differs(path, problem)
     return content
 
 
-def _problems(content: memoryview, sums: Sums) -> Iterator[str]:
+def _problem(content: memoryview, sums: Sums) -> str | None:
+    """The first difference from digests, in words; None without one."""
     if len(content) != sums.size:
-        yield f"it has {len(content):,} bytes instead of {sums.size:,}"
-        return
+        return f"it has {len(content):,} bytes instead of {sums.size:,}"
     for number, wanted in enumerate(sums.digests):
         first, end = sums.bounds(number)
         if digest(content[first:end]) != wanted:
-            yield f"bytes {first:,} to {end - 1:,} differ"
+            return f"bytes {first:,} to {end - 1:,} differ"
+    return None
 
 
 class Checker:

@@ -59,6 +59,12 @@ def describe(path: Path | str) -> str:
     return describe_bytes(start)
 
 
+def no_folder(path: Path | str) -> str:
+    """What is wrong with a path that should be a folder and is none, in words that follow it."""
+    what = describe(path)
+    return "there is no such folder" if what == "missing" else f"is {what}, not a folder"
+
+
 def describe_bytes(start: bytes) -> str:
     """:func:`describe` of the first bytes of something."""
     if not start:

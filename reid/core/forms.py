@@ -8,6 +8,7 @@ from typing import Any
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff\\ufffe\\uffff]")
 _LONGEST = 48  # characters of a value in a message
+_LONGEST_TEXT = 200  # characters of a text that is shown whole
 
 
 class Number:
@@ -46,13 +47,10 @@ class Number:
 
 
 class Text:
-    """Texts that can be shown: in one line of ``most`` characters, without control characters and half ones."""
-
-    def __init__(self, most: int = 200) -> None:
-        self.most = most
+    """Texts that can be shown: in one line that is not too long, without control characters and half ones."""
 
     def __str__(self) -> str:
-        return f"a line of at most {self.most} characters"
+        return f"a line of at most {_LONGEST_TEXT} characters"
 
     def of(self, value: Any) -> str:
         """A value of JSON or of a table, if it is such a text.
@@ -60,7 +58,7 @@ class Text:
         Raises:
             ValueError: it is not.
         """
-        if not isinstance(value, str) or len(value) > self.most or _UNSEEN.search(value):
+        if not isinstance(value, str) or len(value) > _LONGEST_TEXT or _UNSEEN.search(value):
             raise ValueError(f"{short(value)} is not {self}")
         return value
 

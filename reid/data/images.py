@@ -17,7 +17,7 @@ from reid.core.file_type import describe_bytes
 from reid.core.files import regular
 from reid.core.parallel import cores
 from reid.data.thumbnails import INTERPOLATION, decode, fitted
-from reid.raw.archive import image_size
+from reid.raw.png import image_size
 from reid.raw.sizes import MOST_UNPACKED, check_image_size
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"

@@ -24,9 +24,9 @@ from reid.core.imagenet import MEAN_COLOUR
 from reid.core.parallel import ordered_map
 from reid.core.progress import bar
 from reid.core.sides import LONGEST_SIDE, SHORTEST_SIDE
-from reid.raw.archive import image_size, read_member
+from reid.raw.archive import read_member
 from reid.raw.members import shown
-from reid.raw.png import essential
+from reid.raw.png import essential, image_size
 from reid.raw.sizes import check_image_size, most_bytes
 
 INTERPOLATION = {

@@ -26,15 +26,14 @@ def mend(made: Iterable[Path], code: Iterable[Path]) -> list[Path]:
     Raises:
         ReidError: one cannot be given another time.
     """
-    made, code = list(made), list(code)
-    future = [path for path in [*made, *code] if _time(path) > time.time_ns() + 10**9]
-    late = sorted((path for path in made if path in set(future)), key=_time)
-    now = time.time_ns()
+    code, now = list(code), time.time_ns()
+    late, late_code = ([path for path in paths if _time(path) > now + 10**9] for paths in (made, code))
+    late.sort(key=_time)
     for number, path in enumerate(late):
         _set(path, now - (len(late) - number) * _STEP)
-    for path in code if late else future:
+    for path in code if late else late_code:
         _set(path, now)
-    return future
+    return [*late, *late_code]
 
 
 def _time(path: Path) -> int:

@@ -63,9 +63,8 @@ def jobs_left() -> list[Job]:
         return []
     if problem:
         raise ReidError(f"squeue fails ({problem}), so jobs of an earlier run may be at work here; try again later")
-    return list(
-        filter(None, map(_job, os.fsdecode(done.stdout).split("\n")))
-    )  # names of folders hold other ends of lines
+    lines = os.fsdecode(done.stdout).split("\n")  # names of folders hold other ends of lines
+    return [job for job in map(_job, lines) if job]
 
 
 def _job(line: str) -> Job | None:

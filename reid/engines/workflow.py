@@ -160,9 +160,9 @@ def checkpoints(params: Params) -> dict[str, str]:
     return found
 
 
-def names(models: Iterable[str]) -> str:
-    """A constraint of the wildcard ``model``: one of these, and nothing if there are none."""
-    return "|".join(map(re.escape, models)) or "$^"
+def names(values: Iterable[str]) -> str:
+    """A constraint of a wildcard: one of these, and nothing if there are none."""
+    return "|".join(map(re.escape, values)) or "$^"
 
 
 @one_error

@@ -216,7 +216,7 @@ class _Maker:
         made = {item.path: item for stage in self.stages for item in stage.outputs}
         taken = {item.path: item for stage in self.stages for item in stage.inputs}
         first = [item for path, item in taken.items() if path not in made and not _inside(path, made)]
-        last = [item for path, item in made.items() if path not in taken and not _above(path, taken)]
+        last = [item for path, item in made.items() if path not in taken and not _inside(path, taken)]
         machine = self.records[-1]["machine"]
         return self._entity(
             "#run",
@@ -279,12 +279,8 @@ def _compact(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-def _inside(path: str, folders: Iterable[str]) -> bool:
-    return any(path.startswith(f"{folder}/") for folder in folders)
-
-
-def _above(path: str, others: Iterable[str]) -> bool:
-    """Whether something that is taken is a folder around ``path``."""
+def _inside(path: str, others: Iterable[str]) -> bool:
+    """Whether one of the others is a folder around ``path``."""
     return any(path.startswith(f"{other}/") for other in others)
 
 

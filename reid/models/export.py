@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import torch
 from torch import nn
 
 from reid.core.errors import ReidError
 from reid.core.files import replacing, sha256
-from reid.models.arrays import read_safetensors
 from reid.models.checkpoint import load
 from reid.models.embedder import Embedder
 from reid.models.embedding import embeddings_of
@@ -68,11 +68,12 @@ class Export:
             images = np.random.default_rng(0).integers(0, 256, (16, *network.size, 3), np.uint8)
         self.images, self.checkpoint = images, checkpoint
         self.model = Exportable(network, flip_test).eval()
-        _, metadata = read_safetensors(checkpoint, "scripts/train.py")
+        with safetensors.safe_open(checkpoint, framework="numpy") as file:
+            model = file.metadata()["model"]
         height, width = images.shape[1:3]
         self.about = {
             "checkpoint": sha256(checkpoint),
-            "model": metadata["model"],
+            "model": model,
             "input": f"images: uint8, batch x {height} x {width} x 3, RGB. Resize to this size before, as the section "
             "thumbnails of params.yaml says; normalising is inside",
             "output": f"embeddings: float32, batch x {network.width}. Compare them as distances.metric says",

@@ -84,8 +84,7 @@ def _problem(path: Path, is_file: bool) -> str | None:
         except ReidError as error:
             return str(error)
     elif not path.is_dir():
-        what = file_type.describe(path)
-        return f"{path}: " + ("there is no such folder" if what == "missing" else f"is {what}, not a folder")
+        return f"{path}: {file_type.no_folder(path)}"
     if not os.access(path, os.R_OK):
         return f"{path}: must not be read by this user; change its rights"
     return None

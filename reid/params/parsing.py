@@ -26,7 +26,8 @@ LONGEST_KEY = 200
 _TAGS = "tag:yaml.org,2002:"
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARKS = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
-_TEXTS = ("text", "of an unknown kind", "JSON", "XML")  # beginnings of what sniff calls that which may be YAML
+# beginnings of what describe_bytes calls that which may be YAML
+_TEXTS = ("text", "of an unknown kind", "JSON", "XML")
 
 
 class _RefusedError(Exception):

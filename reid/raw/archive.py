@@ -1,4 +1,4 @@
-"""The raw zips: packed the same way every time, listed from their directory, read by offset, never extracted."""
+"""The raw zips: packed the same way every time, read by offset, never extracted."""
 
 import os
 import struct
@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from reid.core.file_type import describe_bytes
 from reid.core.files import replacing
 from reid.raw.members import member_name, shown
 from reid.raw.sizes import MOST_UNPACKED
@@ -107,24 +106,3 @@ def impossible(packed: int, size: int, method: int) -> str | None:
     if method == zipfile.ZIP_DEFLATED and not (size <= 1032 * packed and packed <= 2 * size + 1024):
         return f"is packed in {packed:,} bytes and said to unpack to {size:,}, which cannot be: the zip is damaged"
     return None
-
-
-def image_size(content: bytes) -> tuple[int, int]:
-    """Height and width of a PNG from its header (no decoding).
-
-    Args:
-        content: bytes, the file or its first 24 bytes.
-
-    Returns:
-        (height, width) in pixels
-
-    Raises:
-        ValueError: no PNG.
-    """
-    header = content[:24]
-    if header[:8] != b"\x89PNG\r\n\x1a\n":
-        raise ValueError(f"it is no PNG image; it is {describe_bytes(content[:512])}")
-    if header[12:16] != b"IHDR" or len(header) < 24:
-        raise ValueError("it is no PNG image, but the beginning of one: its header is cut short or another one")
-    width, height = struct.unpack(">II", header[16:24])
-    return height, width

@@ -167,8 +167,7 @@ def _entries(directory: bytes, shift: int) -> list[Member]:
         if signature != b"PK\x01\x02" or at > end:
             raise ValueError(f"entry {len(members) + 1:,} of its directory is damaged")
         if packed == _ALL_ONES or size == _ALL_ONES or offset == _ALL_ONES:
-            numbers = _zip64(directory[first + name : first + name + extra], size, packed, offset)
-            size, packed, offset = numbers
+            size, packed, offset = _zip64(directory[first + name : first + name + extra], size, packed, offset)
         text = member_name(directory[first : first + name], flags)
         members.append(Member(text, offset + shift, packed, size, method, crc, bool(flags & _ENCRYPTED), name))
         if len(members) > MOST_MEMBERS:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reid.core.errors import ReidError
-from reid.core.file_type import describe
+from reid.core.file_type import no_folder
 from reid.raw.filenames import is_clutter
 from reid.raw.tree import walk
 
@@ -31,9 +31,7 @@ def list_images(folder: Path | str) -> Listing:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        what = describe(folder)
-        problem = "there is no such folder" if what == "missing" else f"is {what}, not a folder"
-        raise ReidError(f"{folder}: {problem}; name the folder that holds the images")
+        raise ReidError(f"{folder}: {no_folder(folder)}; name the folder that holds the images")
     names: list[str] = []
     passed_over: Counter[str] = Counter()
 

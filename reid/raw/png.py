@@ -1,10 +1,11 @@
-"""The chunks of a PNG: which of them make pixels, and whether they are whole."""
+"""The chunks of a PNG: which of them make pixels, whether they are whole, and what size the image has."""
 
 import struct
 import zlib
 
 from reid.core.file_type import describe_bytes
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _USED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # the critical chunks of the format
 
 
@@ -22,7 +23,7 @@ def essential(content: bytes) -> bytes:
     Raises:
         ValueError: it is no PNG, is cut short, or a chunk is damaged or unknown and critical.
     """
-    if content[:8] != b"\x89PNG\r\n\x1a\n":
+    if content[:8] != _SIGNATURE:
         raise ValueError(f"it is {describe_bytes(content[:512])}")
     view, position, kept = memoryview(content), 8, [content[:8]]
     kind, whole = b"", True
@@ -43,3 +44,24 @@ def essential(content: bytes) -> bytes:
             whole = False
         position = end
     return content if whole else b"".join(kept)
+
+
+def image_size(content: bytes) -> tuple[int, int]:
+    """Height and width of a PNG from its header (no decoding).
+
+    Args:
+        content: bytes, the file or its first 24 bytes.
+
+    Returns:
+        (height, width) in pixels
+
+    Raises:
+        ValueError: no PNG.
+    """
+    header = content[:24]
+    if header[:8] != _SIGNATURE:
+        raise ValueError(f"it is no PNG image; it is {describe_bytes(content[:512])}")
+    if header[12:16] != b"IHDR" or len(header) < 24:
+        raise ValueError("it is no PNG image, but the beginning of one: its header is cut short or another one")
+    width, height = struct.unpack(">II", header[16:24])
+    return height, width

@@ -28,7 +28,7 @@ CHARTS = ("images_per_identity", "boxes_per_action", "sizes", "classes")
 def _axes(columns: int, height: float = 3.4) -> tuple["Figure", Any]:
     """A figure with ``columns`` panels side by side, and these."""
     with style():
-        figure = new_figure(height=height)
+        figure = new_figure(height)
         return figure, figure.subplots(1, columns, squeeze=False)[0]
 
 

@@ -13,6 +13,7 @@ from reid.reports.palette import LINE, QUERY, TEXT, WHITE
 
 _CELL, _GAP, _LINE, _COLUMNS = (112, 56), 4, 18, 16  # pixels: height x width of an image, between, of text; columns
 _PAGE = _COLUMNS * (_CELL[1] + _GAP) + 3 * _GAP  # pixels, width
+_ACTIONS = 4  # of a sheet, at most
 
 Column = tuple[int | None, list[int]]
 
@@ -73,7 +74,7 @@ def _caption(split: str, labelled: bool) -> str:
     return f"{split}: framed the queries, then the gallery; who is who is hidden"
 
 
-def contact_sheet(path: Path | str, table: pa.Table, store: np.ndarray, split: str, actions: int = 4) -> None:
+def contact_sheet(path: Path | str, table: pa.Table, store: np.ndarray, split: str) -> None:
     """Draw a few actions of typical size as PNG: a column per identity, queries framed and on top.
 
     Args:
@@ -81,7 +82,6 @@ def contact_sheet(path: Path | str, table: pa.Table, store: np.ndarray, split: s
         table: an index (``reid.reports.statistics.INDEX_COLUMNS``).
         store: its thumbnails, uint8 N x H x W x 3.
         split: its name, for the captions.
-        actions: how many at most.
     """
     height, width = _CELL
     action = column(table, "action_idx")
@@ -90,7 +90,7 @@ def contact_sheet(path: Path | str, table: pa.Table, store: np.ndarray, split: s
     images: list[tuple[int, int, int, bool]] = []  # left, top, row of the index, whether framed
     rules: list[int] = []  # top
     y = 2 * _GAP + _LINE
-    for idx in typical_actions(table, actions):
+    for idx in typical_actions(table, _ACTIONS):
         rows = np.flatnonzero(action == idx).tolist()
         columns = _columns(table, rows)
         texts.append((y, _heading(table, idx, rows, columns, split), font(13)))

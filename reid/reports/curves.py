@@ -171,7 +171,7 @@ def draw_curves(
     epochs = len(loss[0])
     ends, best = [0, *seed_ends(summary["seeds"], epochs)], best_epochs(summary, epochs)
     with style():
-        figure = new_figure(height=3.8)
+        figure = new_figure(3.8)
         figure.suptitle(f"{summary['model']}: training", x=0.01, ha="left", fontsize=14)
         figure.supxlabel(_caption(summary, best), x=0.01, ha="left", color=QUIET, fontsize=9)
         axes = figure.subplots(1, len(panels), squeeze=False)[0]

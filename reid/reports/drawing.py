@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def new_figure(width: float = 10, height: float = 3.4) -> "Figure":
-    """An empty figure (inches), laid out by itself; matplotlib takes a second to import."""
+def new_figure(height: float) -> "Figure":
+    """An empty figure of a height in inches, laid out by itself; matplotlib takes a second to import."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(10, height), layout="constrained")
 
 
 def style() -> AbstractContextManager[None]:

@@ -41,14 +41,14 @@ def project(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
         return places.astype(np.float64)
 
 
-def _scaled_distances(points: np.ndarray, iterations: int = 300) -> np.ndarray:
+def _scaled_distances(points: np.ndarray) -> np.ndarray:
     """Metric multidimensional scaling that starts at the first two principal components."""
     from scipy.spatial.distance import cdist
     from sklearn.manifold import smacof
 
     start = np.zeros((len(points), 2))
     start[:, : points.shape[1]] = points[:, :2]
-    return smacof(cdist(points, points), init=start, n_init=1, max_iter=iterations, normalized_stress=False)[0]
+    return smacof(cdist(points, points), init=start, n_init=1, max_iter=300, normalized_stress=False)[0]
 
 
 def grid_of(boxes: int, cell_height: int, cell_width: int) -> tuple[int, int]:

@@ -267,7 +267,7 @@ def draw_scores(
     longest = max(sum(sizes[:cut]), sum(sizes[cut:]))
     heights = [0.75 + 0.26 * len(scores["interval"]) + 0.5 * trained_on, 2.7, 0.75 + _ROW * longest]
     with style():
-        figure = new_figure(height=0.4 + sum(heights))
+        figure = new_figure(0.4 + sum(heights))
         parts: Any = figure.subfigures(3, 1, height_ratios=heights)
         top, middle, bottom = parts
         plural = "" if scores["actions"] == 1 else "s"

@@ -159,17 +159,17 @@ def cmc(match: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
     return np.cumsum(np.bincount(np.minimum(first, length + 1), minlength=length + 2)[1:-1]) / len(first)
 
 
-def ap_histogram(ap: np.ndarray, bins: int = 20) -> list[tuple[float, int, float]]:
-    """How many queries have which AP.
+def ap_histogram(ap: np.ndarray) -> list[tuple[float, int, float]]:
+    """How many queries have which AP: 20 bins of equal width from 0 to 1, each of which holds its lower edge, and one
+    that holds AP 1 alone, the rankings without a fault.
 
     Args:
         ap: float64 array, one AP per query.
-        bins: how many of equal width from 0 to 1; each holds its lower edge. A last one holds AP 1 alone, the rankings
-            without a fault.
 
     Returns:
         list of (float, int, float): lower edge, queries, share of the queries
     """
+    bins = 20
     place = np.floor(ap * bins + 1e-9).astype(np.int64)  # a sum of fractions may fall just short of an edge
     counts = np.bincount(place, minlength=bins + 1).tolist()
     return [(i / bins, count, count / len(ap)) for i, count in enumerate(counts)]

@@ -15,7 +15,7 @@ from reid.core.checksums import read_verified
 from reid.core.cli import log
 from reid.core.copying import read_through
 from reid.core.errors import ReidError
-from reid.core.file_type import describe
+from reid.core.file_type import no_folder
 from reid.core.files import regular, replacing
 from reid.core.progress import bar
 from reid.core.splits import SPLITS
@@ -59,9 +59,7 @@ def from_local(
         raise ReidError(f"{folder}: {error}; correct download.path in params.yaml") from error
     with readable(folder):
         if not folder.is_dir():
-            what = describe(folder)
-            problem = "there is no such folder" if what == "missing" else f"is {what}, not a folder"
-            raise ReidError(f"{folder}: {problem}; correct download.path in params.yaml")
+            raise ReidError(f"{folder}: {no_folder(folder)}; correct download.path in params.yaml")
         places = (folder, folder / "reid")
         if path.parent.resolve() in [place.resolve() for place in places]:
             raise ReidError(
@@ -74,7 +72,7 @@ def from_local(
         for place in places:
             if os.path.lexists(tree := place / split):
                 if not tree.is_dir():
-                    raise ReidError(f"{tree}: is {describe(tree)}, not a folder")
+                    raise ReidError(f"{tree}: {no_folder(tree)}")
                 return {**_pack_tree(tree, split, path, pin, progress), "source": "local"}
         there = [s for s in SPLITS if any((p / f"{s}.zip").is_file() or (p / s).is_dir() for p in places)]
     raise ReidError(
@@ -99,7 +97,8 @@ def _pack_tree(tree: Path, split: str, path: Path, pin: str | None, progress: bo
     found = count_images(names, split, tree)
     wanted = set() if split == "challenge" else {f"{split}/bbox_info.json", f"{split}/{split}_bbox_info.json"}
     chosen = [names[i] for i in found.images] + [names[i] for i in found.labels if names[i] in wanted]
-    _warn_of_links(tree, [files[name] for name in away if name.endswith("/") or name in set(chosen)])
+    packed = set(chosen)
+    _warn_of_links(tree, [files[name] for name in away if name.endswith("/") or name in packed])
     kinds = found.passed_over + Counter({"bbox_info.json": len(found.images) + len(found.labels) - len(chosen)})
     if kinds:
         log.info(f"{tree}: passed over {kinds.total():,} files or folders that are no data: {counted(kinds)}")

@@ -22,11 +22,11 @@ from reid.core.progress import bar
 from reid.core.splits import LABELLED, SPLITS
 from reid.data.images import open_jpeg
 from reid.data.index import COMPARED, inconsistencies, read_path
-from reid.raw.archive import image_size, pack
+from reid.raw.archive import pack
 from reid.raw.filenames import Thumbnail, format_name, parse_name
 from reid.raw.images import list_images
 from reid.raw.members import counted
-from reid.raw.png import essential
+from reid.raw.png import essential, image_size
 from reid.raw.sizes import MOST_UNPACKED, check_image_size
 
 _EVERY = 5  # of so many identities one goes to valid, where folders do not say
@@ -213,7 +213,7 @@ def plan(identities: Identities, split: str, per_action: int) -> list[Planned]:
             f"every {_EVERY}th is for valid, so take {2 * _EVERY} of them, or split yourself; {WANTED}"
         )
     groups = max(1, min(-(-len(several) // per_action), len(identities) // 2))
-    single = [name for name in identities if name not in set(several)]
+    single = [name for name, images in identities.items() if len(images) == 1]
     action = {name: number % groups for number, name in enumerate([*several, *single])}
     result: list[Planned] = []
     boxes = {"train": 0, "query": 0, "gallery": 0}

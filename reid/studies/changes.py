@@ -8,9 +8,9 @@ from ruamel.yaml import YAML
 
 from reid.core.errors import ReidError
 from reid.params.error_location import find, nearest
-from reid.params.schema import params_class, section_class
+from reid.params.schema import Params, params_class, section_class
 
-SECTIONS = ("download", "thumbnails", "train", "embed", "distances", "evaluate")
+SECTIONS = [name for name in Params.model_fields if name not in ("models", "external_models")]
 Content = dict[str, Any]
 
 

@@ -79,7 +79,8 @@ def select_identities(tables: Sequence[Any], subset: float, classes: Sequence[st
     Raises:
         ReidError: there is no action in that share, nobody of these classes, or an index has no labels.
     """
-    rows, keys, games, first = [], [], [], 0
+    rows, actions, persons, first = [], [], [], 0
+    games: list[str] = []
     for split, table in enumerate(tables):
         action, person = column(table, "action_idx"), column(table, "person_uid")
         if person.min() < 0:
@@ -89,16 +90,14 @@ def select_identities(tables: Sequence[Any], subset: float, classes: Sequence[st
             raise ReidError(f"subset: there is no action in the first {subset} of them; make subset larger")
         own = own[_is_of(table, classes)[own]]
         rows.append(own + first)
-        keys.append(np.stack([np.full(len(own), split), action[own], person[own]], axis=1))
-        names = [np.array(table[level].to_pylist(), object)[own] for level in ("championship", "season", "game")]
-        games.append(np.array(["/".join(levels) for levels in zip(*names, strict=True)]))
+        actions.append(split << 32 | action[own])  # numbers hold inside a split
+        persons.append(person[own])
+        names = (np.array(table[level].to_pylist(), object)[own] for level in ("championship", "season", "game"))
+        games += map("/".join, zip(*names, strict=True))
         first += len(table)
-    key = np.concatenate(keys)
-    if not len(key):
+    if not games:
         raise ReidError(f"train.classes: there is nobody of {', '.join(classes)} to train on; name other classes")
-    return Identities(
-        np.concatenate(rows),
-        np.unique(key, axis=0, return_inverse=True)[1].ravel(),
-        np.unique(key[:, :2], axis=0, return_inverse=True)[1].ravel(),
-        np.unique(np.concatenate(games), return_inverse=True)[1].ravel(),
-    )
+    action = np.unique(np.concatenate(actions), return_inverse=True)[1]
+    identity = np.unique(action << 32 | np.concatenate(persons), return_inverse=True)[1]
+    number = {name: i for i, name in enumerate(sorted(set(games)))}
+    return Identities(np.concatenate(rows), identity, action, np.array([number[name] for name in games]))

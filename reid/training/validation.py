@@ -30,8 +30,7 @@ class Validator:
 
     def score(self, network: Embedder, dtype: torch.dtype) -> float:
         """mAP of a network, which computes in ``dtype``; it is left in evaluation mode."""
-        batches = list(embed_batches(network.eval(), self.store, self.batch_size, dtype))
-        embeddings = np.concatenate(batches).astype(np.float64)
+        embeddings = np.concatenate(list(embed_batches(network.eval(), self.store, self.batch_size, dtype)))
         if not np.isfinite(embeddings).all():
             return 0.0
         distances = [pairwise(embeddings[a.query], embeddings[a.gallery], self.metric) for a in self.actions]

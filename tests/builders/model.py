@@ -15,7 +15,7 @@ MODEL = {
     "schedule": {"kind": "step", "milestones": [1], "gamma": 0.1},
     "epochs": 2,
 }
-NETWORK, AUGMENTATION = MODEL["network"], MODEL["augmentation"]
+NETWORK = MODEL["network"]
 
 
 def changed(content, changes):

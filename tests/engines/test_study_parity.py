@@ -37,9 +37,15 @@ def options(body):
     return set(re.findall(r"--[a-z-]+", body[body.index("shell:") :]))
 
 
+def needs(body):
+    """How long and with how much memory a job runs, and where: here, in a group, or by itself."""
+    return set(re.findall(r"runtime=\d+|mem_mb=\d+|localrule: True|group:\s+\S+", body))
+
+
 @pytest.mark.parametrize("rule", sorted(set(STUDIES) - OWN))
 def test_a_rule_of_studies_is_the_pipelines_of_its_name(rule):
     assert code(STUDIES[rule]) == code(PIPELINE[rule])
+    assert needs(STUDIES[rule]) == needs(PIPELINE[rule]) != set()
     left_out = {"--slices", "--ap"}  # curves and slices are of the pipeline's pages
     # with the parameters of the row, where the program reads any
     assert options(STUDIES[rule]) - {"--params"} == options(PIPELINE[rule]) - left_out

@@ -405,7 +405,6 @@ def test_metadata_of_a_distance_file_do_not_matter(tmp_path, metadata):
     assert len(read_distances(foreign(tmp_path / "d.parquet", metadata=metadata)).query) == 3
 
 
-TEXTS, FLOATS = pa.list_(pa.string()), pa.list_(pa.float32())
 FOREIGN = {
     "null action": ({"action_idx": [3, None]}, "a value of its column action_idx is null"),
     "null list": ({"query": [[1], None]}, "a value of its column query is null"),

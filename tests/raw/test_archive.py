@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders.split import png
-from reid.raw.archive import image_size, pack, read_member
+from reid.raw.archive import pack, read_member
 from reid.raw.members import normalise
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -268,35 +267,3 @@ def test_reading_leaves_the_position_of_the_file_alone(tmp_path):
         os.lseek(file, 3, os.SEEK_SET)
         read_member(file, **where(info))
         assert os.lseek(file, 0, os.SEEK_CUR) == 3
-
-
-# ---- the size of an image
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
-@pytest.mark.parametrize("height, width", [(1, 1), (775, 449), (3, 300)])
-def test_image_size_is_height_and_width(mode, height, width):
-    content = png(height, width, 1, mode)
-    assert image_size(content) == image_size(content[:24]) == (height, width)
-
-
-@pytest.mark.parametrize(
-    "content, what",
-    [
-        (b"", "it is empty"),
-        (b"\xff\xd8\xff\xe0" + bytes(40), "it is a JPEG image"),
-        (b"\x89PNG\r\n\x1a\n", "the beginning of one"),
-        (bytes(24), "it is zeros"),
-        (b"version https://git-lfs.github.com/spec/v1", "it is a Git LFS pointer"),
-    ],
-)
-def test_image_size_of_no_png_says_what_it_is(content, what):
-    with pytest.raises(ValueError, match=f"it is no PNG image.*{what}"):
-        image_size(content)
-
-
-def test_image_size_of_a_cut_or_foreign_header():
-    content = png(5, 6, 1)
-    for wrong in (content[:23], content[:12] + b"IDAT" + content[16:], content[1:]):
-        with pytest.raises(ValueError, match="no PNG"):
-            image_size(wrong)

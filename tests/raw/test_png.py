@@ -1,4 +1,4 @@
-"""The chunks that make pixels: kept to the byte, checked, and the others left away."""
+"""The chunks that make pixels: kept to the byte, checked, and the others left away; and the size of an image."""
 
 import struct
 import zlib
@@ -6,7 +6,8 @@ import zlib
 import pytest
 
 from builders.pngs import ALL_KINDS, SIGNATURE, chunk, header, make_png, samples_of
-from reid.raw.png import essential
+from builders.split import png
+from reid.raw.png import essential, image_size
 
 OTHERS = [
     chunk(kind, data) for kind in (b"tEXt", b"gAMA", b"iCCP", b"tRNS", b"eXIf", b"abCd") for data in (b"", b"x" * 9)
@@ -78,3 +79,35 @@ def test_chunk_of_any_length_is_bounded_by_the_file(length):
 def test_no_png(content):
     with pytest.raises(ValueError, match="it is "):
         essential(content)
+
+
+# ---- the size of an image
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+@pytest.mark.parametrize("height, width", [(1, 1), (775, 449), (3, 300)])
+def test_image_size_is_height_and_width(mode, height, width):
+    content = png(height, width, 1, mode)
+    assert image_size(content) == image_size(content[:24]) == (height, width)
+
+
+@pytest.mark.parametrize(
+    "content, what",
+    [
+        (b"", "it is empty"),
+        (b"\xff\xd8\xff\xe0" + bytes(40), "it is a JPEG image"),
+        (b"\x89PNG\r\n\x1a\n", "the beginning of one"),
+        (bytes(24), "it is zeros"),
+        (b"version https://git-lfs.github.com/spec/v1", "it is a Git LFS pointer"),
+    ],
+)
+def test_image_size_of_no_png_says_what_it_is(content, what):
+    with pytest.raises(ValueError, match=f"it is no PNG image.*{what}"):
+        image_size(content)
+
+
+def test_image_size_of_a_cut_or_foreign_header():
+    content = png(5, 6, 1)
+    for wrong in (content[:23], content[:12] + b"IDAT" + content[16:], content[1:]):
+        with pytest.raises(ValueError, match="no PNG"):
+            image_size(wrong)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reid.core.splits import SPLITS
-from reid.raw.archive import image_size
 from reid.raw.filenames import CLASSES, Thumbnail, parse_name
+from reid.raw.png import image_size
 from reid.synthetic.dataset import bbox_info, make_split, plan_split, render
 from reid.synthetic.skeleton import extent
 
