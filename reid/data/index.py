@@ -292,7 +292,8 @@ def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[st
     problems: list[str] = []
     seen: dict[str, set[int]] = {role: set() for role in info}
     fields = [field for field in Thumbnail._fields if split in LABELLED or field in ("bbox_idx", "action_idx")]
-    for row in table.select(["role", *Thumbnail._fields, *_LEVELS, "member"]).to_pylist():
+    rows = table.select(["role", *Thumbnail._fields, *_LEVELS, "member"])
+    for row in (row for batch in rows.to_batches(1 << 14) for row in batch.to_pylist()):  # not 250,000 dicts at once
         record = info[row["role"]].get(row["bbox_idx"])
         seen[row["role"]].add(row["bbox_idx"])
         if record is None:
