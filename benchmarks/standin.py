@@ -140,7 +140,7 @@ def images(count, rng, height=None, width=None):
 
 
 def members(split, boxes, contents, seed=1):
-    """Names and contents of a split's zip.
+    """Names and contents of a split's zip: the images, then ``bbox_info.json`` where there are labels.
 
     Args:
         split: train, valid, test or challenge.
@@ -157,6 +157,7 @@ def members(split, boxes, contents, seed=1):
     jersey = rng.integers(-40, 100, count).tolist()
     frame = (boxes.action * 3 + rng.integers(3, size=count)).tolist()
     number = {True: 0, False: 0}
+    info = {role: {} for role in ([split] if split == "train" else ["query", "gallery"])}
     for i, (query, action, person) in enumerate(zip(*(column.tolist() for column in boxes), strict=True)):
         content, height, width = contents[i % len(contents)]
         box, number[query] = number[query], number[query] + 1
@@ -170,7 +171,13 @@ def members(split, boxes, contents, seed=1):
             name = str(jersey[i]) if jersey[i] >= 0 else "None"
             uai = f"{i % 1000:03d}r{i % 7:03d}_{i:012x}"
             thumbnail = Thumbnail(box, action, person, frame[i], clazz[i], name, uai, height, width)
+            path = "/".join(folder.split("/")[-4:])
+            info[folder.split("/")[split != "train"]][str(box)] = {**thumbnail._asdict(), "relative_path": path}
         yield f"{folder}/{format_name(thumbnail)}", content
+    if split == "train":
+        yield "train/train_bbox_info.json", json.dumps(info["train"]).encode()
+    elif split != "challenge":
+        yield f"{split}/bbox_info.json", json.dumps(info).encode()
 
 
 def make_zip(path, split, share=1.0, contents=None, seed=1):
