@@ -31,8 +31,9 @@ def main(args):
             put_zip(place, params, args.split, args.out, receipt)
     elif params.source == "synthetic" and args.split == "challenge":
         write_labels(labels, params.synthetic.actions.challenge, params.synthetic.seed)
-    if args.split == "challenge" and params.source != "synthetic":
-        labels.unlink(missing_ok=True)  # those of an earlier source
+    if args.split == "challenge" and params.source != "synthetic" and (sums := sums_path(labels)).exists():
+        labels.unlink(missing_ok=True)  # those of an earlier source; without digests they are somebody's own
+        sums.unlink()
     write_json(args.receipt, receipt)
 
 

@@ -13,9 +13,9 @@ from reid.retrieval.embeddings import read_external, write_embeddings
 
 
 def main(args):
+    if args.out.parent.resolve() == args.folder.resolve():
+        raise ReidError(f"{args.out}: lies in the folder that is read; name a file in another one")
     table, about = read_index(args.index, ["role", "bbox_idx"])
-    if (args.out.parent.resolve(), args.out.name) == (args.folder.resolve(), f"{about['split']}.npy"):
-        raise ReidError(f"{args.out}: is a file that is read there; name another one to make")
     embeddings = read_external(args.folder, about["split"], table)
     write_embeddings(args.out, embeddings)
     cli.log.info("%s: %d embeddings of %d values, of %s", args.out, *embeddings.shape, args.folder)

@@ -101,6 +101,8 @@ if __name__ == "__main__":
     parser.add_argument("--summary", required=True, type=Path, help="size, cost and best epoch, to make (JSON)")
     parser.add_argument("--curves", required=True, type=Path, help="folder for losses, learning rate and valid mAP")
     parser.add_argument("--speed", required=True, type=Path, help="folder for images per second")
-    parser.add_argument("--keep-every", type=float, default=60, help="seconds after which a killed training resumes")
+    parser.add_argument(
+        "--keep-every", type=cli.number(0, 1e6), default=60, help="seconds after which a killed training resumes"
+    )
     parser.add_argument("--params", default="params.yaml")
     cli.run(main, parser)

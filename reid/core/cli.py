@@ -49,6 +49,7 @@ def whole(low: int, high: int) -> Callable[[str], Any]:
 
 THREADS = whole(1, 1024)
 IDX = whole(0, 2**31 - 1)  # a bbox_idx or action_idx
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -56,6 +57,13 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     result = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--log", type=Path, help="file for what is said on the terminal")
     return result
+
+
+class _Plain(logging.Formatter):
+    """Text that steers no terminal: names of files from elsewhere may hold its control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], super().format(record))
 
 
 class _Terminal(logging.Handler):
@@ -103,7 +111,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     of_several = environment.by_torchrun()
     first = not of_several or os.environ.get("RANK", "0") == "0"
     log.setLevel(logging.INFO if first else logging.ERROR)
-    log.addHandler(_Terminal())
+    _add(_Terminal())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
@@ -114,7 +122,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
             if args.log.exists() and not args.log.is_file() and not args.log.is_char_device():
                 raise ReidError(f"{args.log}: is {file_type.describe(args.log)}, not a file")
             mode = "a" if of_several else "w"  # their parent has begun it
-            log.addHandler(_File(args.log, mode=mode, encoding="utf-8", errors="backslashreplace"))
+            _add(_File(args.log, mode=mode, encoding="utf-8", errors="backslashreplace"))
         files.WRITTEN.clear()
         main(args)
         if told := files.tell_written():
@@ -137,6 +145,11 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
             sys.exit(1)
         log.exception("this is a bug in the pipeline, please report it")
         sys.exit(2)
+
+
+def _add(handler: logging.Handler) -> None:
+    handler.setFormatter(_Plain())
+    log.addHandler(handler)
 
 
 def _check_apart(args: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from reid.core.file_type import describe_bytes
 from reid.core.files import regular
 from reid.core.parallel import cores
 from reid.data.thumbnails import INTERPOLATION, decode, fitted
+from reid.raw.members import shown
 from reid.raw.png import image_size
 from reid.raw.sizes import MOST_UNPACKED, check_image_size
 
@@ -118,7 +119,7 @@ class ImageFolder:
         except ReidError as error:
             self.problems[number] = str(error)
         except OSError as error:
-            self.problems[number] = f"{path}: cannot be read ({error.strerror})"
+            self.problems[number] = f"{shown(str(path))}: cannot be read ({error.strerror})"
         except ValueError as error:
-            self.problems[number] = f"{path}: {error}"
+            self.problems[number] = f"{shown(str(path))}: {error}"
         return np.zeros((height, width, 3), np.uint8)

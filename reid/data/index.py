@@ -21,7 +21,7 @@ from reid.data.completeness import missing
 from reid.raw.archive import read_member
 from reid.raw.directory import SMALLEST_PNG, Member, list_members
 from reid.raw.filenames import Thumbnail, parse_name, split_roles
-from reid.raw.members import counted, normalise, shown, sort_paths
+from reid.raw.members import counted, normalise, shown, some, sort_paths
 from reid.raw.sizes import check_image_size, most_label_bytes
 
 SCHEMA = pa.schema(
@@ -108,7 +108,8 @@ def read_path(path: str, split: str) -> tuple[str, list[str], Thumbnail]:
 def build_index(zip_path: Path | str, split: str, published: bool = False) -> tuple[Any, Counter[str]]:
     """Read and check the directory of a zip.
 
-    What looks like a thumbnail and is not used, and numbers that are missing, are said in warnings.
+    What looks like a thumbnail and is not used, numbers that are missing, and actions in several folders are said in
+    warnings.
 
     Args:
         zip_path: the zip of one split.
@@ -143,7 +144,7 @@ def build_index(zip_path: Path | str, split: str, published: bool = False) -> tu
             summarise(problems, f"{zip_path} is not a whole {split} split")
             + "\nFetch or pack the zip again; nothing is left out silently."
         )
-    for line in missing(table, split, published):
+    for line in [*missing(table, split, published), *_scattered(table)]:
         log.warning("%s: %s", zip_path, line)
     return table, found.passed_over
 
@@ -203,6 +204,22 @@ def inconsistencies(table: Any, split: str) -> list[str]:
             elif role == "query" and person is not None and person not in persons:
                 problems.append(f"{shown(member)}: person {person} has no match in the gallery")
     return problems
+
+
+def _scattered(table: Any) -> list[str]:
+    """Actions whose thumbnails lie in several folders, for a warning: that SoccerNet's do not is nowhere promised."""
+    folders: dict[int, list[str]] = {}
+    places = table.select(["action_idx", *_LEVELS]).group_by(["action_idx", *_LEVELS]).aggregate([])
+    for row in places.sort_by([(name, "ascending") for name in places.column_names]).to_pylist():
+        folders.setdefault(row["action_idx"], []).append("/".join(row[level] or "" for level in _LEVELS))
+    several = {action: paths for action, paths in folders.items() if len(paths) > 1}
+    if not several:
+        return []
+    action, paths = next(iter(several.items()))
+    return [
+        f"{len(several):,} action{'s' * (len(several) > 1)} with thumbnails in more than one folder, as {action} in "
+        f"{some(paths)}; whose negative a person is depends on the game that the folder names"
+    ]
 
 
 def read_bbox_info(

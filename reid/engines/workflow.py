@@ -13,6 +13,7 @@ from snakemake.io import local, regex_from_filepattern
 from snakemake.logging import logger
 
 import reid
+from reid.core.checksums import sums_path
 from reid.core.errors import ReidError
 from reid.core.splits import SPLITS
 from reid.engines import dates, ending, holder, outside, records, rights
@@ -185,6 +186,7 @@ def forget_other_models(models: Iterable[str]) -> None:
         if path.parent.name not in models and path.stem in SPLITS and not path.parent.is_symlink():
             logger.info(f"{path}: removed, params.yaml has no model {path.parent.name}")
             path.unlink()
+            sums_path(path).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # something else is in it
                 path.parent.rmdir()
 

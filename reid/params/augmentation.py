@@ -64,7 +64,7 @@ class Blur(Step):
     """Gaussian blur."""
 
     probability: Share = Field(description=PROBABILITY)
-    sigma: float = Field(gt=0, le=100, description="largest standard deviation, pixels")
+    sigma: float = Field(ge=0.01, le=100, description="largest standard deviation, pixels")
 
 
 @AUGMENTATIONS.declare("color_jitter")

@@ -9,6 +9,7 @@ from reid.params.registries import LOSSES
 
 WEIGHT = "of this loss in the sum"
 Temperature = Annotated[float, Field(ge=0.0001, le=1000)]
+Sharpness = Annotated[float, Field(ge=0.001, le=10_000)]
 LEAST_LEARNED = 0.01  # temperature that a training ends with (Radford 2021)
 TEMPERATURE = "by which similarities are divided; a low one looks at the hardest pairs"
 
@@ -66,8 +67,8 @@ class MultiSimilarity(WeightedLoss):
     """Multi-similarity loss (Wang 2019); its mining is off without epsilon."""
 
     references: ClassVar[bool] = True
-    alpha: float = Field(gt=0, le=10_000, description="sharpness for positives (2)")
-    beta: float = Field(gt=0, le=10_000, description="sharpness for negatives (50)")
+    alpha: Sharpness = Field(description="sharpness for positives (2)")
+    beta: Sharpness = Field(description="sharpness for negatives (50)")
     base: float = Field(ge=-1, le=1, description="similarity that parts them (0.5)")
     epsilon: Annotated[float, Field(ge=0, le=2)] | None = Field(
         None,
@@ -82,7 +83,7 @@ class Circle(WeightedLoss):
 
     references: ClassVar[bool] = True
     margin: float = Field(ge=0, le=1, description="relaxation of the similarities aimed at (0.4)")
-    gamma: float = Field(gt=0, le=10_000, description="scale (80)")
+    gamma: Sharpness = Field(description="scale (80)")
 
 
 @LOSSES.declare("triplet")
@@ -131,7 +132,7 @@ class ArcFace(WeightedLoss):
     """ArcFace (Deng 2019): an id loss over cosines, with a margin to the angle of the own identity."""
 
     pairs: ClassVar[bool] = False
-    scale: float = Field(gt=0, le=10_000, description="of the cosines (64; 30 for few identities)")
+    scale: Sharpness = Field(description="of the cosines (64; 30 for few identities)")
     margin: float = Field(ge=0, le=1.5, description="radians (0.5)")
 
 

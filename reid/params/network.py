@@ -18,7 +18,7 @@ class Average(Section):
 class GeM(Section):
     """Generalised mean of the last feature map with a learned power (Radenovic 2018)."""
 
-    power: float = Field(3.0, gt=0, le=100, description="to begin with")
+    power: float = Field(3.0, ge=0.1, le=7, description="to begin with")  # from 8 on, zeros have no gradient
 
 
 @POOLINGS.declare("token")
@@ -47,7 +47,7 @@ class Init(Section):
 
 
 Mean = Annotated[list[Share], Field(min_length=3, max_length=3)]
-Deviation = Annotated[list[Annotated[float, Field(gt=0, le=10)]], Field(min_length=3, max_length=3)]
+Deviation = Annotated[list[Annotated[float, Field(ge=0.001, le=10)]], Field(min_length=3, max_length=3)]
 
 
 class Network(Section):

@@ -7,26 +7,30 @@ from pydantic import Field
 from reid.params.base import MOST_EPOCHS, Section
 from reid.params.registries import OPTIMIZERS
 
+Rate = Annotated[float, Field(ge=1e-9, le=100)]  # what is far below is lost in single precision
+
 
 class Lookahead(Section):
     """Slow weights that follow the optimizer's, and are scored and kept if none are averaged (Zhang 2019)."""
 
     steps: int = Field(ge=2, le=10_000, description="of the optimizer, after which the weights become the slow ones")
-    alpha: float = Field(0.5, gt=0, le=1, description="part of the way to the fast ones that the slow ones go then")
+    alpha: float = Field(
+        0.5, ge=0.001, le=1, description="part of the way to the fast ones that the slow ones go then"
+    )
 
 
 class Optimizer(Section):
     """What every optimizer has."""
 
-    learning_rate: float = Field(gt=0, le=100, description="the highest")
+    learning_rate: Rate = Field(description="the highest")
     weight_decay: float = Field(0.0, ge=0, le=100, description="0 for none")
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="factor of the learning rate per block of the backbone, from its end to its start"
     )
-    bias_scale: Annotated[float, Field(gt=0, le=10_000)] | None = Field(
+    bias_scale: Annotated[float, Field(ge=0.001, le=10_000)] | None = Field(
         None, description="factor of the learning rate of the biases of batch norms (64; Jordan 2024)"
     )
-    clip_norm: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
+    clip_norm: Annotated[float, Field(ge=1e-6, le=1_000_000)] | None = Field(
         None, description="largest norm of the gradient"
     )
     accumulation: int = Field(1, ge=1, le=10_000, description="batches per step; fewer in the last of an epoch")
@@ -75,8 +79,8 @@ class Muon(Optimizer):
     AdamW for all else.
     """
 
-    adamw_learning_rate: float = Field(
-        gt=0, le=100, description="of all else: biases, norms, the first layer, what follows the backbone"
+    adamw_learning_rate: Rate = Field(
+        description="of all else: biases, norms, the first layer, what follows the backbone"
     )
     momentum: float = Field(0.95, ge=0, lt=1, description="Nesterov's, of Muon")
     precision: Literal["auto", "fp32", "bf16"] = Field(

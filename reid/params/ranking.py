@@ -41,7 +41,7 @@ class Whitening(Step):
     stage = "split"
 
     over: Literal["action", "split"] = Field(description="the boxes that have it in common")
-    shrinkage: float = Field(gt=0, le=1, description="of the variances to their mean; 1 centres alone")
+    shrinkage: float = Field(ge=0.001, le=1, description="of the variances to their mean; 1 centres alone")
 
 
 @POSTPROCESSING.declare("query_expansion")

@@ -15,7 +15,7 @@ class StepSchedule(Section):
     milestones: list[Annotated[int, Field(ge=1, le=MOST_EPOCHS)]] = Field(
         max_length=100, description="epochs after which the learning rate is multiplied by gamma, ascending"
     )
-    gamma: float = Field(gt=0, le=100, description="factor (0.1)")
+    gamma: float = Field(ge=1e-6, le=100, description="factor (0.1)")
 
 
 @SCHEDULES.declare("cosine")

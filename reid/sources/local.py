@@ -20,7 +20,7 @@ from reid.core.files import regular, replacing
 from reid.core.progress import bar
 from reid.core.splits import SPLITS
 from reid.raw.archive import write_members
-from reid.raw.members import counted, normalise
+from reid.raw.members import counted, normalise, shown
 from reid.raw.sizes import MOST_UNPACKED, check_file_size
 from reid.raw.tree import walk
 from reid.sources.checks import check_members, count_images, make_receipt, readable, require_split
@@ -106,7 +106,7 @@ def _pack_tree(tree: Path, split: str, path: Path, pin: str | None, progress: bo
         try:
             check_file_size(name, regular(files[name]).stat().st_size, len(found.images))
         except ValueError as error:
-            raise ReidError(f"{files[name]}: {error}") from error
+            raise ReidError(f"{shown(str(files[name]))}: {error}") from error
 
     def contents(done: tqdm) -> Iterator[tuple[str, bytes]]:
         for name in sorted(chosen):
@@ -139,7 +139,10 @@ def _list_tree(tree: Path, split: str) -> tuple[dict[str, Path], list[str]]:
     for name, entry, entered in walk(tree):
         inside, path = normalise(f"{split}/{name}") + "/" * entered, tree / name
         if inside in files:
-            raise ReidError(f"{path}: has the name of {files[inside]}, spelt in another way; remove one of them")
+            raise ReidError(
+                f"{shown(str(path))}: has the name of {shown(str(files[inside]))}, spelt in another way; "
+                "remove one of them"
+            )
         files[inside] = path
         if entry.is_symlink() and not os.path.realpath(path).startswith(f"{root}{os.sep}"):
             away.append(inside)
@@ -149,5 +152,5 @@ def _list_tree(tree: Path, split: str) -> tuple[dict[str, Path], list[str]]:
 def _warn_of_links(tree: Path, links: list[Path]) -> None:
     """Say which links lead out of a folder: what they lead to is packed as if it lay there."""
     if links:
-        first = f"{links[0]} leads to {os.path.realpath(links[0])}"
+        first = f"{shown(str(links[0]))} leads to {shown(os.path.realpath(links[0]))}"
         log.warning(f"{tree}: {len(links):,} of what is packed lies elsewhere, behind links: {first}")

@@ -5,8 +5,10 @@ and the first image of an identity is its query. Or they have SoccerNet-ReID's f
 the ending. Pixels are kept: a JPEG is decoded once, a PNG goes in as it is.
 """
 
+import contextlib
 import io
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,15 +19,15 @@ from tqdm import tqdm
 from reid.core.checksums import read_verified
 from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
-from reid.core.files import regular
+from reid.core.files import regular, replacing
 from reid.core.progress import bar
 from reid.core.splits import LABELLED, SPLITS
 from reid.data.images import open_jpeg
 from reid.data.index import COMPARED, inconsistencies, read_path
-from reid.raw.archive import pack
+from reid.raw.archive import write_members
 from reid.raw.filenames import Thumbnail, format_name, parse_name
 from reid.raw.images import list_images
-from reid.raw.members import counted
+from reid.raw.members import counted, shown
 from reid.raw.png import essential, image_size
 from reid.raw.sizes import MOST_UNPACKED, check_image_size
 
@@ -83,9 +85,11 @@ def own_dataset(
 
     Raises:
         ReidError: the folder is laid out in another way, images cannot be used (all are named), a split that is
-            scored has no identity with two images, or the index would refuse a zip.
+            scored has no identity with two images, the index would refuse a zip, or ``out`` holds a split of another
+            set.
     """
     splits = _splits(Path(folder), per_action)
+    _check_alone(Path(out), splits)
     problems: list[str] = []
     total = sum(len(split.entries) for split in splits.values())
     with bar(2 * total, "pack", "image", progress) as done:
@@ -100,9 +104,22 @@ def own_dataset(
             problems += _problems(Path(folder), name, split, done)
         if problems:
             raise ReidError(summarise(problems, "images that cannot be used", len(problems)))
-        for name, split in splits.items():
-            pack(Path(out) / f"{name}.zip", members(split))
+        with contextlib.ExitStack() as whole:  # those of an earlier set stay until all of this one are packed
+            zips = {name: whole.enter_context(replacing(Path(out) / f"{name}.zip")) for name in reversed(splits)}
+            for name, split in splits.items():
+                write_members(zips[name], members(split))
     return {name: (len(split.entries), split.identities, split.actions) for name, split in splits.items()}
+
+
+def _check_alone(out: Path, made: Collection[str]) -> None:
+    """Check that a folder holds no split of another set, which would go with those that are made for it."""
+    for split in SPLITS:
+        for place in (out / f"{split}.zip", out / split):
+            if split not in made and os.path.lexists(place):
+                raise ReidError(
+                    f"{place}: is of another set, and would be taken with the new {', '.join(made)}; remove it, or "
+                    "name another folder with --out"
+                )
 
 
 def _problems(folder: Path, name: str, split: Split, done: tqdm) -> list[str]:
@@ -114,7 +131,7 @@ def _problems(folder: Path, name: str, split: Split, done: tqdm) -> list[str]:
             role, _, box = read_path(entry.member(as_png(path)[1]), name)
             rows.append((role, box.bbox_idx, box.action_idx, box.person_uid, str(path)))
         except ValueError as error:
-            problems.append(f"{path}: {error}")
+            problems.append(f"{shown(str(path))}: {error}")
         done.update()
     if not problems:
         columns = zip(COMPARED, zip(*rows, strict=True), strict=True)
@@ -174,7 +191,7 @@ def _by_identity(folder: Path, names: list[str]) -> dict[str, Identities]:
     depth = 3 if given else 2
     wrong = [name for name, part in zip(names, parts, strict=True) if len(part) != depth]
     if wrong or not parts:
-        first = f", and {wrong[0]} is none of that" if wrong else ", and there is no image"
+        first = f", and {shown(wrong[0])} is none of that" if wrong else ", and there is no image"
         raise ReidError(f"{folder}: {WANTED}{first}")
     splits: dict[str, Identities] = {}
     if given:

@@ -108,6 +108,13 @@ def test_bug_keeps_its_traceback(tmp_path, start_program):
     assert (tmp_path / "a.log").read_text() == err
 
 
+def test_what_a_terminal_would_obey_is_escaped_in_messages_and_the_log(tmp_path, start_program):
+    body = r"cli.log.info('a\x1b]0;owned\x07'); raise ReidError('\x9b2J:\n  - \tÉtoile')"
+    code, _, err = run(start_program, body, "--log", tmp_path / "a.log")
+    assert code == 1 and err == "it begins\na\\x1b]0;owned\\x07\nerror: \\x9b2J:\n  - \tÉtoile\n"
+    assert (tmp_path / "a.log").read_text(encoding="utf-8") == err
+
+
 def test_interrupted_program(start_program):
     code, _, err = run(start_program, "raise KeyboardInterrupt")
     assert (code, err) == (130, "it begins\ninterrupted\n")

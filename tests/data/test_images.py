@@ -68,6 +68,13 @@ def test_a_slice_is_its_rows_and_what_is_broken_is_told_by_row(tmp_path):
     assert images[6:9].shape == (0, 32, 16, 3)
 
 
+def test_a_name_of_two_lines_is_told_in_one(tmp_path):
+    (tmp_path / "a\nb.png").write_bytes(b"<html>")
+    images = ImageFolder(tmp_path, ["a\nb.png"], 32, 16, "bilinear", "stretch")
+    assert not images[0:1].any()
+    assert r"a\nb.png': it is neither" in images.problems[0] and "\n" not in images.problems[0]
+
+
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded():
     content = bytearray(jpeg(16, 16, 1))
     frame = content.index(b"\xff\xc0")

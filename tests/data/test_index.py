@@ -710,6 +710,24 @@ def test_whole_split_gives_no_warning(make_zip, split, caplog):
     assert not caplog.records
 
 
+# ---- actions in several folders
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+@pytest.mark.parametrize("level, other", [(3, "7"), (2, "another game")])
+def test_an_action_in_two_folders_is_told(make_zip, split, level, other, caplog):
+    tiny = TinySplit(split)
+    box = tiny.boxes[-1]
+    folders = box["relative_path"].split("/")
+    folders[level] = other
+    box["relative_path"] = "/".join(folders)
+    path = make_zip(tiny.members())
+    assert len(build_index(path, split)[0]) == 10
+    (line,) = caplog.messages
+    assert line.startswith(f"{path}: 1 action with thumbnails in more than one folder, as {box['action_idx']} in ")
+    assert box["relative_path"] in line
+
+
 # ---- disagreement with bbox_info.json
 
 

@@ -195,7 +195,7 @@ def test_links_of_the_page_lead_to_its_headings(text):
         ("## `models`", "sampler", "kind `identity`, `actions`, `random`;<br>must be given"),
         ("### `network`", "bnneck", "`true` or `false`;<br>default `false`"),
         ("### `network`", "pooling", "kind `average`, `gem`, `token`;<br>default `average`"),
-        ("##### `network.pooling`, kind `gem`", "power", "number above 0 to 100;<br>default 3"),
+        ("##### `network.pooling`, kind `gem`", "power", "number from 0.1 to 7;<br>default 3"),
         ("#### `augmentation.flip`", "probability", "number from 0 to 1;<br>must be given"),
         ("### `optimizer`", "layer_decay", "number above 0 to 1;<br>default 1"),
         ("#### `sampler`, kind `actions`", "instances", "whole number from 2 to 1,000;<br>may be left out"),

@@ -429,7 +429,7 @@ def test_learning_rate_is_a_finite_number(content, value):
     "place, low, high",
     [
         ("download.synthetic.seed", 0, 2**32 - 1),
-        ("download.synthetic.actions.valid", 1, 100_000),
+        ("download.synthetic.actions.valid", 1, 30_000),
         ("thumbnails.height", 8, 2048),
         ("thumbnails.width", 8, 2048),
         ("models.one.seed", 0, 2**32 - 1),
@@ -523,17 +523,17 @@ def test_no_epoch_keeps_the_untrained_network(minimal):
         ("models.two.loss.triplet.margin", [0, 2], [-0.1, 1001]),
         ("models.two.loss.circle.margin", [0, 1], [-0.1, 1.1]),
         ("models.one.loss.id.label_smoothing", [0, 1], [-0.1, 1.1]),
-        ("models.one.optimizer.learning_rate", [1e-9, 10], [0, -1, 101]),
+        ("models.one.optimizer.learning_rate", [1e-9, 10], [0, -1, 1e-10, 101]),
         ("models.one.optimizer.weight_decay", [0, 1], [-1e-9, 101]),
-        ("models.one.network.pooling.power", [0.1, 10], [0, -1, 101]),
-        ("models.one.schedule.gamma", [0.1], [0, -1, 101]),
+        ("models.one.network.pooling.power", [0.1, 7], [0, -1, 1e-40, 7.5]),
+        ("models.one.schedule.gamma", [0.1], [0, -1, 1e-7, 101]),
         ("models.two.schedule.warmup", [0, 0.9], [-0.1, 1]),
         ("models.two.schedule.hold", [0, 0.8], [-0.1, 1]),
         ("models.two.schedule.end", [0, 1], [-0.1, 1.1]),
         ("models.two.averaging.decay", [0.1, 0.999], [0, 1]),
         ("models.two.loss.supcon.temperature", [0.01], [0, -1, 1e-5, 1001]),
         ("models.two.loss.ntxent.temperature", [0.01], [0, -1, 1e-5, 1001]),
-        ("models.two.loss.multi_similarity.beta", [0.01], [0, -1, 10001]),
+        ("models.two.loss.multi_similarity.beta", [0.01], [0, -1, 1e-50, 10001]),
         ("models.two.loss.multi_similarity.base", [-1, 1], [-1.1, 1.1]),
         ("models.two.loss.centroid.weight", [0.01], [0, -1]),
         ("models.two.augmentation.progressive_resizing.scale", [0.1], [0, 1]),
@@ -542,10 +542,11 @@ def test_no_epoch_keeps_the_untrained_network(minimal):
         ("models.two.augmentation.color_jitter.hue", [0, 0.5], [-0.1, 0.6]),
         ("models.two.augmentation.color_jitter.contrast", [0, 1], [-0.1, 1.1]),
         ("models.two.augmentation.downscale.smallest", [0.1], [0, 1]),
-        ("models.two.augmentation.blur.sigma", [0.1], [0, 101]),
+        ("models.two.augmentation.blur.sigma", [0.1], [0, 1e-50, 101]),
         ("models.two.augmentation.random_erasing.probability", [0, 1], [-0.1, 1.1]),
         ("models.two.optimizer.layer_decay", [0.1, 1], [0, 1.1]),
-        ("models.two.optimizer.clip_norm", [0.1], [0, 2e6]),
+        ("models.two.optimizer.clip_norm", [0.1], [0, 1e-7, 2e6]),
+        ("distances.postprocessing.whitening.shrinkage", [0.001, 1], [0, 5e-324, 1e-12, 1.1]),
         ("distances.models.one", [1e-6, 7], [0, 5e-324, 9e-7, -1, 2e6]),
         ("distances.postprocessing.query_expansion.alpha", [0, 3], [-1, 101]),
         ("distances.postprocessing.reranking.lambda", [0, 1], [-0.1, 1.1]),
@@ -558,6 +559,12 @@ def test_bounds_of_fractions(content, place, inside, outside):
         check_params(changed(content, place, value))
     for value in outside:
         fails(changed(content, place, value), f"{place}: ", problems=1)
+
+
+@pytest.mark.parametrize("value", [1e-50, 1e-38, 5e-324])
+def test_deviation_that_is_nothing_in_single_precision_is_refused(content, value):
+    network = {"backbone": "resnet18", "mean": [0.5] * 3, "std": [0.2, value, 0.2]}
+    fails(changed(content, "models.one.network", network), "models.one.network.std[1]: ", problems=1)
 
 
 @pytest.mark.parametrize(

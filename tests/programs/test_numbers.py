@@ -60,6 +60,15 @@ def test_weight_out_of_its_range_is_refused(capsys, weight):
     assert status == 2 and " is not a number from 1e-06 to 1,000,000 (see --help)\n" in err
 
 
+@pytest.mark.parametrize("seconds", ["nan", "-inf", "inf", "-1", "1e7", "x"])
+def test_seconds_out_of_their_range_are_refused(capsys, seconds):
+    """With nan a killed training would begin anew."""
+    folders = ["--curves", "c", "--speed", "s"]
+    words = ["--model", "m", "--init", "i", "--out", "o", "--last", "l", "--summary", "s.json", *folders]
+    status, err = run(capsys, "train.py", [*words, f"--keep-every={seconds}"])
+    assert status == 2 and " is not a number from 0 to 1,000,000 (see --help)\n" in err
+
+
 @pytest.mark.parametrize("split", ["train", "challenge", "../valid", ""])
 def test_split_that_has_no_scores_is_not_compared(capsys, split):
     status, err = run(capsys, "compare.py", ["a", "b", "--split", split])

@@ -361,14 +361,16 @@ def test_program_takes_the_split_of_the_index_and_writes_what_distances_read(tmp
     assert "7 embeddings of 4 values" in (tmp_path / "out/e.log").read_text()
 
 
-@pytest.mark.parametrize("out", ["here/test.npy", "here/../here/test.npy"])
-def test_program_does_not_overwrite_what_it_reads(tmp_path, out):
+@pytest.mark.parametrize("out", ["here/test.npy", "here/../here/test.npy", "here/test.parquet", "here/valid.npy"])
+def test_program_overwrites_nothing_in_the_folder_that_it_reads(tmp_path, out):
     write_index(tmp_path / "i.parquet", TABLE, "test", "0" * 64)
     (tmp_path / "here").mkdir()
     np.save(tmp_path / "here/test.npy", ROWS.astype(np.float64))
-    before = (tmp_path / "here/test.npy").read_bytes()
+    write_table(tmp_path / "here", columns([6, 5, 4, 3, 2, 1, 0]), "test")
+    np.save(tmp_path / "here/valid.npy", ROWS[:3])
+    before = {path: path.read_bytes() for path in (tmp_path / "here").iterdir()}
     words = ["--index", "i.parquet", "--folder", "./here", "--out", out]
     command = [sys.executable, ROOT / "scripts/external.py", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "test.npy: is a file that is read there" in done.stderr
-    assert (tmp_path / "here/test.npy").read_bytes() == before and "Traceback" not in done.stderr
+    assert done.returncode == 1 and f"{out}: lies in the folder that is read" in done.stderr
+    assert {path: path.read_bytes() for path in before} == before and "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """A folder per identity becomes splits that the index takes, with the pixels that the images have."""
 
+import errno
 import io
 import zipfile
 from collections import defaultdict
@@ -11,6 +12,7 @@ from PIL import Image
 from builders.split import png
 from reid.core.errors import ReidError
 from reid.data.index import build_index
+from reid.raw.archive import write_members
 from reid.raw.filenames import parse_name
 from reid.sources.checks import check_zip
 from reid.sources.own import own_dataset
@@ -184,3 +186,39 @@ def test_a_split_without_pairs_and_an_empty_folder_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ReidError, match="and there is no image"):
         own_dataset(tmp_path / "empty", tmp_path / "out")
+
+
+def test_a_name_of_two_lines_is_told_in_one(tmp_path):
+    crops(tmp_path / "in", [2] * 10)
+    put(tmp_path / "in", "person 00/a\nb.png", b"")
+    with pytest.raises(ReidError, match=r"1 problem\n  - .*a\\nb\.png': [^\n]*$"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("left", ["test.zip", "challenge.zip", "test/query/a.png"])
+def test_a_split_of_another_set_is_not_left_among_the_new_ones(tmp_path, left):
+    crops(tmp_path / "in", [2] * 10)
+    put(tmp_path / "out", left, b"another set")
+    with pytest.raises(
+        ReidError, match=f"out/{left.split('/')[0]}: is of another set.*with the new train, valid; remov"
+    ):
+        run(tmp_path)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [left.split("/")[0]]
+
+
+def test_a_set_is_replaced_as_a_whole(tmp_path, monkeypatch):
+    """Where the last zip fails, the first one is the earlier set's, too."""
+    crops(tmp_path / "in", [2] * 10)
+    run(tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    crops(tmp_path / "in", [3] * 10)
+
+    def full(path, members):
+        if "valid" in path.name:
+            raise OSError(errno.ENOSPC, "full")
+        write_members(path, members)
+
+    monkeypatch.setattr("reid.sources.own.write_members", full)
+    with pytest.raises(ReidError, match="the disk is full"):
+        run(tmp_path)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

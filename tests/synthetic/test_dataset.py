@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reid.core.splits import SPLITS
+from reid.params.data import MOST_ACTIONS
 from reid.raw.filenames import CLASSES, Thumbnail, parse_name
 from reid.raw.png import image_size
+from reid.raw.sizes import MOST_DIRECTORY, MOST_MEMBERS
 from reid.synthetic.dataset import bbox_info, make_split, plan_split, render
 from reid.synthetic.skeleton import extent
 
@@ -220,6 +222,13 @@ def test_counts_are_like_those_of_the_real_splits(plans):
     positives = [matches[record.thumbnail.person_uid] for record in plans["valid"] if record.role == "query"]
     assert min(positives) >= 1 and 1.2 <= np.mean(positives) <= 1.6
     assert {record.thumbnail.clazz for record in plans["train"]} == set(CLASSES[:7])
+
+
+def test_a_zip_of_the_most_actions_is_within_the_limits_of_zips(plans):
+    for records in plans.values():
+        size = MOST_ACTIONS / 150
+        assert 1.2 * size * len(records) < MOST_MEMBERS
+        assert 1.2 * size * sum(46 + len(record.member.encode()) for record in records) < MOST_DIRECTORY
 
 
 def test_sizes_are_like_those_of_broadcast_thumbnails(plans):
