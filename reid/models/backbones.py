@@ -1,6 +1,6 @@
 """Backbones without their classifier: of torchvision, timm, IBN-Net, OSNet and extensions."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -163,7 +163,7 @@ def timm_network(name: str, params: Network, size: tuple[int, int], **more: Any)
         name: there, a tag included.
         params: of whose pooling it depends whether it pools.
         size: (height, width), pixels.
-        more: for timm.create_model.
+        more: for timm.create_model, in the place of what is chosen here (None: timm's own).
 
     Returns:
         torch.nn.Module
@@ -188,6 +188,26 @@ def timm_network(name: str, params: Network, size: tuple[int, int], **more: Any)
         raise ReidError(
             f"network.backbone: timm's {name}, pooling {kind}, images of {size[0]}x{size[1]}: {error}"
         ) from error
+
+
+def place_norm(backbone: nn.Module, arrays: Container[str]) -> None:
+    """Let a transformer of timm normalise where its arrays do: before the pooling (``norm``) or after (``fc_norm``).
+
+    With average pooling timm builds the latter, and most weights have the former.
+
+    Args:
+        arrays: their names, with or without ``backbone.`` before them.
+    """
+
+    def given(place: str) -> bool:
+        return f"{place}.weight" in arrays or f"backbone.{place}.weight" in arrays
+
+    for here, there in (("norm", "fc_norm"), ("fc_norm", "norm")):
+        norm, empty = getattr(backbone, here, None), getattr(backbone, there, None)
+        if norm is not None and isinstance(empty, nn.Identity) and given(there) and not given(here):
+            setattr(backbone, here, empty)
+            setattr(backbone, there, norm)
+            return
 
 
 def timm_tags(name: str) -> list[str]:

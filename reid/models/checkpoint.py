@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from reid.core.errors import ReidError
 from reid.core.files import parse_json, replacing
 from reid.models.arrays import misfit, read_safetensors
+from reid.models.backbones import place_norm
 from reid.models.embedder import Embedder
 from reid.params.base import Size
 from reid.params.model import Model
@@ -58,6 +59,7 @@ def load(path: Path | str) -> Embedder:
             network = Embedder(section, (size.height, size.width))
     except ReidError as error:
         raise ReidError(f"{path}: its network cannot be built: {error}") from error
+    place_norm(network.backbone, arrays)
     own = network.state_dict()
     for name in [*own, *arrays]:
         if name not in own or name not in arrays:
@@ -118,12 +120,15 @@ def _network(text: str, path: Path | str) -> tuple[Network, Size]:
         ) from error
 
 
-def set_arrays(network: nn.Module, arrays: dict[str, torch.Tensor]) -> None:
+def set_arrays(network: Embedder, arrays: dict[str, torch.Tensor]) -> None:
     """Put arrays into a network by name; those that it has and ``arrays`` lacks stay as they are.
+
+    A transformer's last norm goes where they have it (:func:`reid.models.backbones.place_norm`).
 
     Raises:
         ReidError: the network has no such array, or one of another shape.
     """
+    place_norm(network.backbone, arrays)
     state = network.state_dict()  # its metadata is what MNASNet asks for
     for name, value in arrays.items():
         if name not in state or state[name].shape != value.shape:

@@ -67,6 +67,7 @@ def find_init(model: Model) -> tuple[Match, dict[str, str]]:
     """
     import torch
 
+    from reid.models.backbones import place_norm
     from reid.models.embedder import Embedder
 
     size = model.input.height, model.input.width
@@ -81,6 +82,7 @@ def find_init(model: Model) -> tuple[Match, dict[str, str]]:
         state, about = _by_name(model.network, size), {"name": weights}
     given = [name for name in ("mean", "std") if getattr(model.network, name)]
     state = {name: value for name, value in state.items() if name not in given}
+    place_norm(embedder.backbone, state)
     try:
         result = match(state, embedder)
     except ReidError as error:
@@ -315,7 +317,8 @@ def _of_timm(name: str, params: Network, size: tuple[int, int]) -> dict[str, tor
     whole = name if params.weights == "DEFAULT" else f"{name}.{params.weights}"
     _fail_fast_offline()
     try:
-        return timm_network(whole, params, size, pretrained=True).state_dict()
+        # as the weights were trained: with another pooling timm leaves out what it has no place for
+        return timm_network(whole, params, size, pretrained=True, num_classes=None, global_pool=None).state_dict()
     except ReidError:
         raise
     except Exception as error:  # the hub's client raises a dozen kinds

@@ -452,6 +452,69 @@ def test_places_of_a_timm_transformer_are_resampled_for_another_size(tmp_path):
     torch.testing.assert_close(places[:, 1:], wanted.permute(0, 2, 3, 1).reshape(1, 8, 192), atol=1e-5, rtol=0)
 
 
+def timm_state(backbone="test_vit", **options):
+    """timm's own network of a name, and its arrays, none of which is what another begins with."""
+    import timm
+
+    torch.manual_seed(3)
+    network = timm.create_model(backbone, img_size=(32, 32), **options).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.rand_like(parameter))
+    return network, network.state_dict()
+
+
+@pytest.fixture
+def hub_of_timm(tmp_path, monkeypatch):
+    """``hub_of_timm(name, state)`` puts the file of a name of weights into the cache of the hub's client."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def put(name, state):
+        folder = tmp_path / f"hub/models--timm--{name}"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs/main").write_text(40 * "a")
+        (folder / "snapshots" / (40 * "a")).mkdir(parents=True)
+        safetensors.torch.save_file(state, folder / "snapshots" / (40 * "a") / "model.safetensors")
+
+    return put
+
+
+@pytest.mark.parametrize("options", [{}, {"global_pool": "avg"}], ids=["before the pooling", "after it"])
+@pytest.mark.parametrize("pooling", ["average", "token"])
+def test_trained_norm_of_a_transformer_stays_where_it_was_trained(tmp_path, options, pooling):
+    network, state = timm_state(**options)
+    place = "fc_norm" if options else "norm"
+    safetensors.torch.save_file(state, tmp_path / "w.safetensors")
+    changes = {"weights": str(tmp_path / "w.safetensors"), "pooling": pooling}
+    match, _ = find_init(params_of("test_vit", (32, 32), **changes))
+    assert match.missing == [] and {why for _, why in match.left_out} == {"classifier"}
+    assert torch.equal(match.arrays[f"backbone.{place}.weight"], state[f"{place}.weight"])
+    own = build("test_vit", (32, 32), **changes)
+    save(tmp_path / "m.safetensors", own, params_of("test_vit", (32, 32), **changes))
+    x = own.prepare(images(2, (32, 32)))
+    with torch.no_grad():
+        tokens = network.forward_features(x)
+        pooled = tokens[:, 1:].mean(1) if pooling == "average" else tokens[:, 0]
+        for whole in (own, load(tmp_path / "m.safetensors")):
+            torch.testing.assert_close(whole(x), network.fc_norm(pooled))
+
+
+def test_weights_of_timm_by_name_are_those_of_their_file(tmp_path, hub_of_timm):
+    _, state = timm_state()
+    hub_of_timm("test_vit.r160_in1k", state)
+    safetensors.torch.save_file(state, tmp_path / "w.safetensors")
+    by_name, by_path = (
+        find_init(params_of("test_vit", (64, 32), weights=weights))[0]
+        for weights in ("r160_in1k", tmp_path / "w.safetensors")
+    )
+    assert by_name.share == 1 and by_name.missing == []
+    assert by_name.arrays.keys() == by_path.arrays.keys() and sorted(by_name.left_out) == sorted(by_path.left_out)
+    assert all(torch.equal(value, by_path.arrays[name]) for name, value in by_name.arrays.items())
+
+
 def test_init_is_read_as_it_was_written_and_from_scratch_it_is_empty(tmp_path, small_state):
     torch.save(small_state, tmp_path / "w.pth")
     match, about = find_init(params_of(weights=tmp_path / "w.pth"))
