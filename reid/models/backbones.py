@@ -111,17 +111,12 @@ def _torchvision(name: str, params: Network) -> nn.Module:
     import torchvision
 
     extra: dict[str, Any] = {}
-    if params.drop_path:
-        extra["stochastic_depth_prob"] = params.drop_path
     if name in ("googlenet", "inception_v3"):
         # a second output, which only classification uses; their weights want images normalised in another way
-        extra |= {"aux_logits": False, "init_weights": True, "transform_input": True}
-    try:
-        network = torchvision.models.get_model(name, weights=None, **extra)
-    except TypeError as error:
-        if "stochastic_depth_prob" not in str(error):
-            raise
-        raise ReidError(f"network.drop_path: torchvision's {name} has none; leave it out, or take timm's") from error
+        extra = {"aux_logits": False, "init_weights": True, "transform_input": True}
+    network = torchvision.models.get_model(name, weights=None, **extra)
+    _set_drop_path(network, name, params.drop_path)
+    _switch_dropout_off(network)
     head = next((head for head in _HEADS if hasattr(network, head)), None)
     if head is None or not _drop_last_linear(network, head):
         raise ReidError(f"network.backbone: {name} has no linear classifier to take off; choose another")
@@ -130,6 +125,24 @@ def _torchvision(name: str, params: Network) -> nn.Module:
             if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
                 module.stride = (1, 1)
     return network
+
+
+def _set_drop_path(network: nn.Module, name: str, drop_path: float) -> None:
+    """Give the residual branches of a network of torchvision the share of the parameters, rising with depth."""
+    from torchvision.ops import StochasticDepth
+
+    branches = [module for module in network.modules() if isinstance(module, StochasticDepth)]
+    if drop_path and not branches:
+        raise ReidError(f"network.drop_path: torchvision's {name} has none; leave it out, or take timm's")
+    for i, branch in enumerate(branches):
+        branch.p = drop_path * i / (len(branches) - 1)
+
+
+def _switch_dropout_off(network: nn.Module) -> None:
+    """Let nothing be dropped that no parameter names: of each embedding of a pair other numbers would be missing."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
 
 
 def _drop_last_linear(network: nn.Module, name: str) -> bool:
@@ -148,6 +161,11 @@ def _drop_last_linear(network: nn.Module, name: str) -> bool:
 def _timm(name: str, params: Network, size: tuple[int, int]) -> Backbone:
     tag = f".{params.weights}" if params.weights in timm_tags(name) else ""
     network = timm_network(name + tag, params, size)
+    if not params.drop_path:  # some have one that nobody asked for
+        for module in network.modules():
+            if hasattr(module, "drop_prob"):
+                module.drop_prob = 0.0
+    _switch_dropout_off(network)
     about = network.pretrained_cfg
     pooling = nn.Identity() if params.pooling.kind in _TIMM_POOLINGS else _pooling(params)
     return Backbone(network, pooling, about.get("mean", MEAN), about.get("std", STD))
@@ -185,6 +203,8 @@ def timm_network(name: str, params: Network, size: tuple[int, int], **more: Any)
                 raise
             return timm.create_model(name, **options)  # takes any size
     except (TypeError, AssertionError, ValueError, KeyError) as error:
+        if "drop_path_rate" in str(error):
+            raise ReidError(f"network.drop_path: timm's {name} has none; leave it out") from error
         raise ReidError(
             f"network.backbone: timm's {name}, pooling {kind}, images of {size[0]}x{size[1]}: {error}"
         ) from error

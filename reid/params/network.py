@@ -80,7 +80,11 @@ class Network(Section):
         description="batch norm between the embedding of the pair losses and that of id loss and result (Luo 2019)",
     )
     drop_path: float = Field(
-        0.0, ge=0, lt=1, description="share of the residual branches that are left out in training, rising with depth"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the residual branches that are left out in training, rising to this with depth; 0 is "
+        "none, whatever torchvision or timm have by themselves (dropout is off in all of their networks)",
     )
     checkpointing: bool = Field(
         False,

@@ -121,6 +121,32 @@ def test_prepare_resizes_images_of_another_size_without_aliasing():
     np.testing.assert_allclose(x[0, 0, 2:-2].numpy(), grey, atol=0.05)
 
 
+def drop_paths(network):
+    """Shares of the branches of a network of torchvision (``p``) or timm (``drop_prob``) that it leaves out."""
+    modules = [module for module in network.modules() if type(module).__name__ in ("StochasticDepth", "DropPath")]
+    return [getattr(module, "drop_prob", None) or getattr(module, "p", 0.0) for module in modules]
+
+
+# each has another share than 0 where nobody asks for one
+@pytest.mark.parametrize("backbone", ["convnext_tiny", "efficientnet_b0", "swin_t", "swin_tiny_patch4_window7_224"])
+def test_drop_path_is_none_or_rises_with_depth_to_what_is_asked_for(backbone):
+    assert not any(drop_paths(build(backbone, (64, 64))))
+    shares = drop_paths(build(backbone, (64, 64), drop_path=0.3))
+    assert shares == sorted(shares) and shares[0] < 0.1 and shares[-1] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v3_small", "timm/vgg11"])
+def test_drop_path_of_a_network_without_branches_that_it_could_leave_out_is_refused(backbone):
+    with pytest.raises(ReidError, match=rf"^network\.drop_path: .*{backbone.split('/')[-1]} has none; leave it out"):
+        build(backbone, (64, 32), drop_path=0.1)
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_b0", "mobilenet_v3_small", "googlenet", "cpubone_t0"])
+def test_no_number_of_an_embedding_is_dropped_in_training(backbone):
+    dropouts = [module for module in build(backbone, (64, 64)).modules() if isinstance(module, torch.nn.Dropout)]
+    assert dropouts and not any(module.p for module in dropouts)
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
