@@ -302,6 +302,11 @@ def _of_torchvision(name: str, params: Network) -> dict[str, torch.Tensor]:
         state = read_weights(path)
     except ReidError as error:
         raise ReidError(f"network.weights: {error}") from error
+    state |= {
+        name: torch.tensor(weights.transforms.keywords[name]).view(1, 3, 1, 1)
+        for name in ("mean", "std")
+        if name in weights.transforms.keywords  # others than ImageNet's
+    }
     # torchvision's files of DenseNet have a dot that its module names no longer have
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key): state[key] for key in state}
 

@@ -66,7 +66,9 @@ class Network(Section):
         "vit_base_patch16_clip_quickgelu_224, ...; ~ is the home folder)",
     )
     mean: Mean | None = Field(
-        None, description="of the images that the weights were trained on (RGB in 0..1); the backbone's own if absent"
+        None,
+        description="of the images that the weights were trained on (RGB in 0..1); those of weights by name, "
+        "else ImageNet's, if absent",
     )
     std: Deviation | None = Field(None, description="their standard deviation")
     init: Init | None = Field(None, description="of a network from scratch; random if absent")

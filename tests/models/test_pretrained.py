@@ -705,6 +705,20 @@ def test_weights_by_name_are_taken_from_where_the_error_says_to_put_them(hub, sm
     assert all(torch.equal(value, small_state[key]) for key, value in own.items())
 
 
+def test_weights_of_torchvision_bring_the_mean_and_deviation_of_their_images(hub, monkeypatch, small_state):
+    large = torchvision.models.EfficientNet_V2_L_Weights.DEFAULT
+    assert large.transforms.keywords["mean"] == (0.5, 0.5, 0.5)  # such weights exist
+    url = torchvision.models.ShuffleNet_V2_X0_5_Weights.DEFAULT.url
+    other = argparse.Namespace(url=url, transforms=large.transforms)
+    torch.save(small_state, hub / url.rsplit("/", 1)[1])
+    means = [build(weights="DEFAULT", **changes).mean.flatten() for changes in ({}, {"mean": [0.1, 0.2, 0.3]})]
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: {"DEFAULT": other})
+    means += [build(weights="DEFAULT", **changes).mean.flatten() for changes in ({}, {"mean": [0.1, 0.2, 0.3]})]
+    wanted = [[0.485, 0.456, 0.406], [0.1, 0.2, 0.3], [0.5, 0.5, 0.5], [0.1, 0.2, 0.3]]
+    torch.testing.assert_close(torch.stack(means), torch.tensor(wanted))
+    assert build(weights="DEFAULT").std.flatten().tolist() == [0.5, 0.5, 0.5]
+
+
 def test_weights_of_densenet_are_read_under_the_old_names_of_torchvisions_file(hub):
     state = torchvision_state("densenet121")
     old = {}
