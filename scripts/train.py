@@ -11,6 +11,7 @@ from reid.data.nearby import nearby
 from reid.data.thumbnails import open_store
 from reid.models import slots
 from reid.models.checkpoint import save
+from reid.models.init_file import read_about
 from reid.models.pretrained import read_init
 from reid.params.reading import model_params, read_params
 from reid.training import ranks, trackers
@@ -78,7 +79,7 @@ def train_model(args, near):
             images = Images([store for _, store, _ in splits])
             trained = train(identities, images, model, init, validator, on_epoch, state)
         else:
-            trained = as_it_comes(model, init)
+            trained = as_it_comes(model, init, read_about(args.init)["left_out"])
         tracking.finish(trackers.final(trained.summary))
     ranks.leave()
     if not first:

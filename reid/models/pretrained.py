@@ -13,7 +13,7 @@ import socket
 import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ENOUGH = 0.9  # share of the backbone's parameters that must be found
 # what classifies in the networks of torchvision, timm and Torchreid: left over, and rightly so
 _CLASSIFIERS = ("fc", "classifier", "heads", "head", "head_dist", "aux1", "aux2", "AuxLogits", "last_linear")
+_PROJECTION = "layer after the pooling"  # as the dev kit's, which a network without its like leaves out
 
 
 class Match(NamedTuple):
@@ -87,7 +88,7 @@ def find_init(model: Model) -> tuple[Match, dict[str, str]]:
         result = match(state, embedder)
     except ReidError as error:
         raise ReidError(f"network.weights: {weights}: {error}") from error
-    left = sum(state[name].numel() for name, why in result.left_out if why != "classifier")
+    left = sum(state[name].numel() for name, why in result.left_out if why not in ("classifier", _PROJECTION))
     if result.share < ENOUGH or left > (1 - ENOUGH) * sum(value.numel() for value in state.values()):
         raise ReidError(
             f"network.weights: {weights} is not of {backbone}: {100 * result.share:.0f} % of the "
@@ -162,7 +163,8 @@ def match(state: dict[str, torch.Tensor], embedder: Embedder) -> Match:
         place = next((place for place in places if place in own), None)
         if place is None:
             part = name.split(".")[0]
-            left_out.append((name, "classifier" if part in _CLASSIFIERS else "not part of the network"))
+            why = "classifier" if part in _CLASSIFIERS else "not part of the network"
+            left_out.append((name, _PROJECTION if re.match(r"fc\.\d+\.", name) else why))
             continue
         problem = misfit(value, own[place])
         if problem and own[place].shape == value.shape:
@@ -173,9 +175,40 @@ def match(state: dict[str, torch.Tensor], embedder: Embedder) -> Match:
             arrays[place] = value.to(own[place].dtype)
     backbone = {name: p.numel() for name, p in embedder.named_parameters() if name.startswith("backbone.")}
     covered = sum(count for name, count in backbone.items() if name in arrays)
+    return Match(arrays, _missing(embedder, arrays), left_out, covered / max(1, sum(backbone.values())))
+
+
+def _missing(embedder: Embedder, arrays: Container[str]) -> list[str]:
+    """Names of a network that are not among those of arrays."""
     free = ("num_batches_tracked", "mean", "std")  # counters, and what a file of another project does not hold
-    missing = [name for name in own if name not in arrays and not name.endswith(free[0]) and name not in free[1:]]
-    return Match(arrays, missing, left_out, covered / max(1, sum(backbone.values())))
+    own = embedder.state_dict()
+    return [name for name in own if name not in arrays and not name.endswith(free[0]) and name not in free[1:]]
+
+
+def require_whole(embedder: Embedder, arrays: dict[str, torch.Tensor], left_out: list[str]) -> None:
+    """Check that nothing of a network that is not trained is random.
+
+    A BNNeck and GeM's power begin with what changes nothing, or was chosen.
+
+    Args:
+        arrays: of :func:`read_init`.
+        left_out: names of what else their file has.
+
+    Raises:
+        ReidError: something is.
+    """
+    from reid.models.poolings import GeM
+
+    chosen = {f"{name}.power" for name, module in embedder.named_modules() if isinstance(module, GeM)}
+    random = [name for name in _missing(embedder, arrays) if not name.startswith("bnneck.") and name not in chosen]
+    if random:
+        names = f"{_listed(random, embedder.state_dict())} {'are' if random[1:] else 'is'}"
+        instead = ", ".join([*map(shown, left_out[:3]), *["..."] * (len(left_out) > 3)])
+        raise ReidError(
+            f"epochs: 0: {names} not in network.weights ({embedder.params.weights}) and would stay random"
+            f"{instead and f'; it has {instead} instead'}. Make the network that of the weights "
+            "(projection.kind, ...), leave out what it has and they have not, or train it"
+        )
 
 
 def write_init(path: Path | str, result: Match | None, about: dict[str, Any]) -> None:

@@ -409,6 +409,15 @@ def test_torchreids_checkpoint_of_the_kits_resnet_fills_the_projection_too(tmp_p
     assert torch.equal(match.arrays["backbone.conv1.weight"], state["conv1.weight"])
 
 
+def test_layer_after_the_pooling_that_the_network_has_no_place_for_is_not_called_a_classifier(tmp_path):
+    state = torchvision_state("resnet18")
+    del state["fc.weight"], state["fc.bias"]
+    state |= {"fc.0.weight": torch.zeros(9000, 512), "classifier.weight": torch.zeros(7, 9000)}
+    torch.save(state, tmp_path / "w.pth")
+    match, _ = find_init(params_of("resnet18", weights=tmp_path / "w.pth"))
+    assert match.left_out == [("fc.0.weight", "layer after the pooling"), ("classifier.weight", "classifier")]
+
+
 def test_weights_may_be_a_checkpoint_of_this_pipeline(tmp_path):
     params = params_of(projection={"width": 8, "kind": "linear"})
     torch.manual_seed(9)
