@@ -30,9 +30,10 @@ def looks(result: dict[str, Any]) -> str:
     count = result["comparisons"]
     unused = "; test was not used to choose" if "test" in result["queries"] else ""
     return (
-        f"{count} comparison{'s' if count != 1 else ''} with an interval each: of rows that change nothing, about "
-        "one in twenty gets an interval without zero by chance. The best of several rows looks better on valid than "
-        f"it is{unused}."
+        f"{count} comparison{'s' if count != 1 else ''} with an interval each. Intervals say what other actions would "
+        "change, not what another training would: of rows that change nothing but a training's random numbers, many "
+        "more than one in twenty get an interval without zero, so look at the single seeds. The best of several rows "
+        f"looks better on valid than it is{unused}."
     )
 
 
