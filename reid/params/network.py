@@ -11,7 +11,7 @@ from reid.params.registries import POOLINGS
 
 @POOLINGS.declare("average")
 class Average(Section):
-    """Mean of the last feature map."""
+    """Mean of the last feature map; of a transformer's tokens, normalised before or after as its weights have it."""
 
 
 @POOLINGS.declare("gem")
