@@ -69,10 +69,11 @@ def color_jitter(
 
 
 def rectangles(uniform: torch.Tensor, smallest: float, largest: float, size: tuple[int, int]) -> torch.Tensor:
-    """Random rectangles in an image, as Zhong 2020 draws them.
+    """Random rectangles in an image, in place of those of Zhong 2020.
 
     The area is uniform; height / width is log-uniform from 0.3 to 1 / 0.3, but never so that the rectangle would not
-    fit; the place is uniform among those where it fits.
+    fit; the place is uniform among those where it fits. (Zhong draws height / width uniformly, and all again until it
+    fits.)
 
     Args:
         uniform: float32, 4 x B, random numbers in [0, 1).
