@@ -230,7 +230,7 @@ def share_statistics(network: nn.Module, *parts: str) -> None:
         return
     for part in parts:
         module = getattr(network, part)
-        if any(parameter.is_cuda for parameter in module.parameters()):
+        if any(array.is_cuda for array in module.state_dict().values()):
             from timm.layers import convert_sync_batchnorm  # torch's own does not know timm's batch norms
 
             setattr(network, part, convert_sync_batchnorm(module))

@@ -86,7 +86,8 @@ class Trainer:
         self.measured = sample(identities.rows, params.precise_bn, params.seed) if params.precise_bn else []
         self.cost = network.cost()
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
-        ranks.share_statistics(network, "backbone", "projection")  # a BNNeck sees the whole batch in every process
+        # a BNNeck sees the whole batch in every process
+        ranks.share_statistics(network, "backbone", "pool", "projection")
         self.features = network.features
         self.criterion = BatchLoss(params.loss, network.width, _action_of(identities)).to(self.device)
         self._check_frozen()
@@ -121,8 +122,9 @@ class Trainer:
         """Refuse parameters that do not go with this network."""
         params, name = self.params, self.params.network.backbone_name
         if params.chunk and network.normalises_batches:
+            pooling = f" and pooling {params.network.pooling.kind}" if batch_norms(network.pool) else ""
             raise ReidError(
-                f"chunk: cannot go with {name}, whose batch norms need the whole batch; "
+                f"chunk: cannot go with {name}{pooling}, whose batch norms need the whole batch; "
                 "use network.checkpointing instead"
             )
         if params.precise_bn and not batch_norms(network):
