@@ -56,8 +56,7 @@ class Momentum(Optimizer):
 
 @OPTIMIZERS.register("momentum", Momentum)
 def momentum(groups, params):
-    more = {"weight_decay": params.weight_decay, "momentum": params.momentum, "fused": True}
-    return torch.optim.SGD(groups, lr=params.learning_rate, **more)
+    return torch.optim.SGD(groups, params.learning_rate, params.momentum, weight_decay=params.weight_decay)
 
 
 class Straight(Section):
@@ -95,6 +94,7 @@ def dim(params, size):
         factor = params.least + (1 - params.least) * torch.rand(len(x), generator=generator)
         return x * factor.to(x.device)[:, None, None, None]
 
+    return step
 
 
 @POOLINGS.register("normed", Section)
@@ -109,9 +109,8 @@ class Normed(torch.nn.Module):
 
     def forward(self, x):
         return self.norm(x.mean(1))
-    return step
-NORMED = {"network.backbone": "test_vit", "network.pooling": "normed"}
 '''
+NORMED = {"network.backbone": "test_vit", "network.pooling": "normed"}
 
 
 @pytest.fixture
@@ -195,6 +194,7 @@ def test_augmentation_of_the_input_draws_from_the_trainings_generator():
     shares = augment(images, torch.Generator().manual_seed(1))[:, 0, 0, 0] / (200 / 255)
     assert 0.2 <= shares.min() < 0.3 and 0.9 < shares.max() <= 1
 
+
 @pytest.mark.usefixtures("parts")
 def test_chunks_are_refused_where_a_pooling_normalises_its_batch():
     with pytest.raises(ReidError, match="chunk: cannot go with test_vit and pooling normed, whose batch norms need"):
@@ -208,7 +208,6 @@ def test_batch_norm_of_a_pooling_sees_the_images_of_all_processes(monkeypatch):
     monkeypatch.setattr(training.Trainer, "_try_a_step", lambda trainer: None)  # the other one would have to, too
     norm = trainer_of(NORMED).network.pool.norm
     assert isinstance(norm, ranks._SharedBatchNorm | torch.nn.SyncBatchNorm)
-
 
 
 # ---- what fails
