@@ -144,15 +144,17 @@ class Trainer:
     def _try_a_step(self) -> None:
         """Go forth and back with a batch of no colour, through copies: nothing of this training changes."""
         rows = self.batches[0]
-        rows = rows[ranks.share(len(rows))][: self.params.chunk]
         labels = torch.from_numpy(self.feed.labels[:, rows]).to(self.device)
         network, criterion = copy.deepcopy((self.network, self.criterion))
         network.train().requires_grad_()  # also what is frozen now
         filled = len(rows) + -len(rows) % self.params.batch_multiple  # or kernels are chosen for one more size
-        x = torch.zeros(filled, 3, *network.size, device=self.device).to(memory_format=torch.channels_last)
+        own = range(filled)[ranks.share(filled)][: self.params.chunk]
+        x = torch.zeros(max(1, len(own)), 3, *network.size, device=self.device)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             with device.autocast(self.dtype, self.device):
-                embeddings = network.features(x)[: len(rows)]
+                embeddings = network.features(x.to(memory_format=torch.channels_last))
+            # what follows sees the whole batch
+            embeddings = embeddings.repeat(-(-len(rows) // len(x)), 1)[: len(rows)]
             criterion(embeddings, *labels, network.bnneck(embeddings))["loss"].backward()
 
     @property

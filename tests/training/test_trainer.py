@@ -8,6 +8,7 @@ import torch
 
 from builders.training import CHEAP, Net, equal, league, numbered, trained, trainer_of, weights
 from reid.core.errors import ReidError
+from reid.models.embedder import Embedder
 from reid.training import optimizers
 from reid.training import trainer as training
 from reid.training.losses import BatchLoss
@@ -123,6 +124,29 @@ def test_a_step_that_is_tried_changes_nothing():
         assert equal(before[name], after[name])
     assert torch.equal(before["torch"], after["torch"]) and before["optimizer"] == after["optimizer"]
     assert all(p.grad is None for p in trainer.trained)
+
+
+@pytest.mark.parametrize("changes", [{"chunk": 1}, {"batch_multiple": 32}, {"chunk": 5, "batch_multiple": 8}])
+@pytest.mark.parametrize("processes, images", [(1, 16), (2, 3), (4, 3)])
+def test_a_step_is_tried_with_images_of_one_share_and_losses_of_the_whole_batch(
+    changes, processes, images, monkeypatch
+):
+    network = {"network.backbone": "test_vit", "network.pooling": "token", "network.bnneck": True}
+    trainer = trainer_of({**network, **changes, "loss": {"triplet": {"margin": 0.3}}})
+    trainer.batches[0] = trainer.batches[0][:images]
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    sizes, labels, features, loss = [], [], Embedder.features, BatchLoss.forward
+
+    def with_labels(self, embeddings, identity, *others):
+        labels.append(identity.tolist())
+        return loss(self, embeddings, identity, *others)
+
+    monkeypatch.setattr(Embedder, "features", lambda self, x: sizes.append(len(x)) or features(self, x))
+    monkeypatch.setattr(BatchLoss, "forward", with_labels)
+    trainer._try_a_step()
+    assert labels == [trainer.feed.labels[0, trainer.batches[0]].tolist()]
+    multiple, chunk = changes.get("batch_multiple", 1), changes.get("chunk", 10**6)
+    assert sizes == [max(1, min(-(-images // multiple) * multiple // processes, chunk))]
 
 
 @pytest.mark.parametrize("refused", [False, True])
