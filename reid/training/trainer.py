@@ -1,6 +1,7 @@
 """A training under way: one network, step by step and epoch by epoch."""
 
 import copy
+import re
 import time
 from typing import Any, NamedTuple
 
@@ -127,6 +128,10 @@ class Trainer:
                 f"chunk: cannot go with {name}{pooling}, whose batch norms need the whole batch; "
                 "use network.checkpointing instead"
             )
+        if params.compile and params.network.checkpointing and batch_norms(network.backbone):
+            raise ReidError(
+                f"network.checkpointing: cannot go with compile for {name}, which has batch norms; leave one out"
+            )
         if params.precise_bn and not batch_norms(network):
             raise ReidError(f"precise_bn: {name} has no batch norms; leave it out")
 
@@ -230,9 +235,9 @@ class Trainer:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             reason = str(error).strip().partition("\n")[0]
+            advice = "leave it out" + (", or install a C++ compiler" if _COMPILER.search(reason) else "")
             raise ReidError(
-                f"compile: PyTorch cannot compile {self.params.network.backbone_name} here ({reason}); "
-                "leave it out, or install a C++ compiler"
+                f"compile: PyTorch cannot compile {self.params.network.backbone_name} here ({reason}); {advice}"
             ) from error
         return embeddings
 
@@ -375,6 +380,7 @@ class Trainer:
 
 
 _PLAIN = ("epoch", "batch", "seen", "sums", "seconds", "best", "evaluations_since_best", "stopped", "rate")
+_COMPILER = re.compile(r"C(\+\+)? compiler|CxxCompiler")  # torch.compile names one that it does not find
 
 
 def _repeats_by_itself(where: torch.device) -> bool:

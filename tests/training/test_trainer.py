@@ -327,6 +327,27 @@ def test_network_that_cannot_be_compiled_is_one_error(monkeypatch):
         trained({**CHEAP, "compile": "default"})
 
 
+def test_advice_on_a_compiler_is_for_those_without_one(monkeypatch):
+    class Unsupported(RuntimeError):
+        __module__ = "torch._dynamo.exc"
+
+    def compiled(x):
+        raise Unsupported("call to a module that torch.compiler.disable has marked")
+
+    monkeypatch.setattr(torch, "compile", lambda function, mode: compiled)
+    with pytest.raises(ReidError, match=r"^compile: PyTorch cannot compile .* has marked\); leave it out$"):
+        trained({**CHEAP, "compile": "default"})
+
+
+def test_checkpointing_of_batch_norms_is_not_compiled(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, mode: function)
+    changes = {**CHEAP, "network.checkpointing": True, "compile": "default"}
+    message = r"^network\.checkpointing: cannot go with compile for test_resnet, which has batch norms; leave one out"
+    with pytest.raises(ReidError, match=message):
+        trainer_of(changes)
+    trainer_of({**changes, "network.backbone": "test_vit", "network.pooling": "token"})
+
+
 def test_loss_that_is_no_number_ends_the_training(spy, monkeypatch):
     set_rate = optimizers.set_rate
     monkeypatch.setattr(optimizers, "set_rate", lambda optimizer, rate: set_rate(optimizer, 1e30))
