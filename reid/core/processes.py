@@ -16,27 +16,31 @@ from reid.core import environment
 from reid.core.forms import Number
 
 JOBS_LOCK = Path(".snakemake/jobs.lock")  # held by every job, so that the next run can wait for those of a killed one
-_PID = Number(1, 2**31 - 1, whole=True)
+PID = Number(1, 2**31 - 1, whole=True)
 SECONDS_TO_END = 6.0  # that a job has between being told to end and being killed
 
 
 def end_with_engine() -> None:
-    """End this program when the Snakemake process that started it is gone.
+    """End this program when the Snakemake process that started it is gone (:func:`end_with`).
 
     A killed Snakemake leaves its jobs running; the next run would start the same job beside them. The Snakefile puts
-    its process id into the environment; by hand there is none. A program that takes SIGTERM, to keep its state, is
-    given a few seconds.
+    its process id into the environment; by hand there is none.
 
     Raises:
         ReidError: REID_ENGINE_PID is no process id.
     """
-    pid = environment.number("REID_ENGINE_PID", _PID, "the Snakefile sets it, and by hand it must be unset")
+    pid = environment.number("REID_ENGINE_PID", PID, "the Snakefile sets it, and by hand it must be unset")
     if pid is None:
         return
     with contextlib.suppress(OSError):  # by hand there is no such file
         file = open(JOBS_LOCK)  # noqa: SIM115 - held until the process ends
         fcntl.flock(file, fcntl.LOCK_SH)
         _held.append(file)
+    end_with(pid)
+
+
+def end_with(pid: int) -> None:
+    """End this program when a process is gone; one that takes SIGTERM, to keep its state, is given a few seconds."""
 
     def wait() -> None:
         wait_for_end(pid)

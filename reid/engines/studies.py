@@ -4,6 +4,7 @@ An axis whose rows hang on a decision that is open waits. What is planned depend
 that was killed goes on, and one that is finished is a single call of Snakemake with nothing to do.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from reid.studies.scores import Scores, read_scores
 from reid.studies.study import Study
 
 SNAKEFILE = "workflow/studies.smk"
+_DEV = Path("/dev")
 _GPUS = Number(0, 1024, whole=True)
 _PAUSE = 0.2  # seconds between two looks whether Snakemake has ended
 _TICK = 2.0  # seconds between two looks at what is finished
@@ -267,7 +269,7 @@ def _progress(folder: Path, plan: Plan) -> Any:
 
 
 def gpus(resources: Sequence[str]) -> int:
-    """How many GPUs to use: as ``gpu=N`` says, else all that this machine has.
+    """How many GPUs to use: as ``gpu=N`` says, else all that this machine has and CUDA_VISIBLE_DEVICES shows.
 
     Raises:
         ReidError: it is none of this form.
@@ -279,4 +281,10 @@ def gpus(resources: Sequence[str]) -> int:
             return int(_GPUS.of_text(number if name == "gpu" else ""))
         except ValueError as error:
             raise ReidError(f"--resources: must be gpu=N with {_GPUS}, not {short(words)}") from error
-    return len([path for path in Path("/dev").glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()])
+    there = len([path for path in _DEV.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return there
+    # CUDA shows those before the first that is none
+    shown = itertools.takewhile(lambda word: word.strip() not in ("", "-1"), visible.split(","))
+    return min(there, len(list(shown)))

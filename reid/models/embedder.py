@@ -140,7 +140,7 @@ class Embedder(nn.Module):
     @property
     def normalises_batches(self) -> bool:
         """Whether :meth:`features` of an image depend on its batch in training."""
-        return bool(batch_norms(self.backbone, self.projection))
+        return bool(batch_norms(self.backbone, self.pool, self.projection))
 
     def _blocks(self) -> list[nn.Module]:
         """The parts of the backbone by depth, from its input to its output.

@@ -1,11 +1,13 @@
 """GPUs of their own for jobs that run side by side: each takes the next free ones, and has them until it ends.
 
 A slot is a file that its holder has locked (flock), so that it is free again however the holder ends. Its name is the
-device's UUID: jobs may see different devices, and number them differently. One job waits for devices at a time, and
-the others for their turn to wait, so that two which need several never wait for each other.
+device's UUID: jobs may see different devices, and number them differently. A job takes all that it needs at once or
+none, so that two which need several never wait for each other. Of jobs that see the same devices one waits for some at
+a time, and the others for their turn to wait.
 """
 
 import fcntl
+import hashlib
 import os
 import tempfile
 import time
@@ -79,7 +81,8 @@ def _folder() -> Path:
 
 def _wait(uuids: list[str], count: int, jobs: int) -> list[int]:
     folder = _folder()
-    with open(folder / "turn.lock", "w") as turn:
+    seen = hashlib.sha256(",".join(sorted(uuids)).encode()).hexdigest()[:16]
+    with open(folder / f"turn-{seen}.lock", "w") as turn:
         if _lock(turn) and (numbers := _free(folder, uuids, count, jobs)):
             return numbers
         log.info("waits for %s: other jobs have them", "a GPU" if count == 1 else f"{count} GPUs")

@@ -7,6 +7,7 @@ from reid.params import backbones
 from reid.params.augmentation import Rectangle
 from reid.params.loss import LEAST_LEARNED, Contrast, Contrastive
 from reid.params.model import EpochAverage, Model
+from reid.params.optimizer import Muon
 from reid.params.ranking import Reranking, Step
 from reid.params.registries import AUGMENTATIONS, LOSSES, POSTPROCESSING
 from reid.params.sampler import ActionSampler, IdentitySampler, RandomSampler
@@ -135,6 +136,14 @@ def _of_training(model: Model) -> Iterator[str]:
         yield "soup: must hold each seed once, and not that of seed"
     if model.soup and not model.epochs:
         yield "soup: must be left out when epochs is 0, for there is nothing to average"
+    if model.compile in ("reduce-overhead", "max-autotune"):
+        several = {"chunk": bool(model.chunk), "optimizer.accumulation": model.optimizer.accumulation > 1}
+        for name in (name for name, given in several.items() if given):
+            yield f"{name}: cannot go with compile {model.compile}, which keeps no result over two calls; use default"
+    if isinstance(model.optimizer, Muon) and model.optimizer.precision == "fp32" and model.precision == "tf32":
+        yield "optimizer.precision: fp32 cannot go with precision tf32, whose products are too coarse; use bf16"
+    if model.precise_bn and model.precise_bn < model.devices:
+        yield "precise_bn: must not be less than devices, which share these images"
     if isinstance(schedule, StepSchedule) and sorted(set(schedule.milestones)) != schedule.milestones:
         yield "schedule.milestones: must be in ascending order, each once"
     if isinstance(schedule, CosineSchedule) and schedule.warmup + schedule.hold >= 1:

@@ -25,6 +25,8 @@ def backward(features: Features, x: torch.Tensor, backward_of: Backward, count: 
         count: B, images of the batch; what x has beyond them fills it up and has no part in the loss.
         chunk: images at a time; None for all at once.
     """
+    if len(x) < ranks.count():  # some networks take no empty share; with batch norms too the gradient stays
+        x = torch.cat([x] * -(-ranks.count() // len(x))).contiguous(memory_format=torch.channels_last)
     own = x[ranks.share(len(x))]
     if chunk is None or len(own) <= chunk:
         backward_of(ranks.gather(features(own), len(x))[:count])

@@ -5,8 +5,6 @@ Source: Jordan and others, Muon: an optimizer for hidden layers in neural networ
 sums of; the queries, keys and values of an attention as three.
 """
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -148,8 +146,7 @@ class Muon(torch.optim.Optimizer):
             momenta = torch.empty(sum(counts), rows, columns, dtype=_precision(self.precision, device), device=device)
             for (p, group), own in zip(members, momenta.split(counts), strict=True):
                 own.copy_(self._momentum(p, group))
-            with _whole_float32():
-                steps = orthogonalised(momenta)
+            steps = orthogonalised(momenta)
             scale = max(1.0, rows / columns) ** 0.5
             for (p, group), own in zip(members, steps.split(counts), strict=True):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
@@ -190,25 +187,16 @@ class Muon(torch.optim.Optimizer):
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:
-    """The number format of the products: bfloat16 in auto where it is several times as fast."""
+    """The number format of the products: bfloat16 in auto where it is several times as fast.
+
+    Float32 is never TF32, whose rounding the squares of singular values do not survive: GPUs that have it are those
+    with bfloat16, and reid.params.consistency keeps ``fp32`` from it.
+    """
     if name == "auto" and device.type == "cuda":
         name = "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
     elif name == "auto":
         name = "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
-
-
-@contextlib.contextmanager
-def _whole_float32() -> Iterator[None]:
-    """A context without TF32, whose rounding the squares of singular values do not survive."""
-    if not torch.backends.cuda.matmul.allow_tf32:
-        yield
-        return
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = True
 
 
 def _as_matrices(weight: torch.Tensor, count: int) -> torch.Tensor:

@@ -6,7 +6,10 @@ nothing here does anything.
 """
 
 import logging
+import os
+import re
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -17,9 +20,12 @@ from torch import nn
 from reid.core import environment
 from reid.core.errors import ReidError
 from reid.core.forms import Number
+from reid.core.processes import PID, end_with
 from reid.models.device import at_least_float32
 
 _COUNT = Number(1, 2**16, whole=True)
+_LAUNCHER = "REID_LAUNCHER_PID"  # environment: the process that holds the GPUs for those that it has started
+_GONE = re.compile("by peer|Broken pipe|ncclRemoteError")  # gloo and NCCL say so of a process that has ended
 
 
 def count() -> int:
@@ -55,6 +61,9 @@ def require(devices: int) -> None:
     rank()
     if not environment.by_torchrun() and devices > 1:
         _launch(devices)
+    launcher = environment.number(_LAUNCHER, PID, "by hand it must be unset")
+    if environment.by_torchrun() and launcher:
+        end_with(launcher)  # when it is killed, its GPUs are free at once
     if count() != devices:
         raise ReidError(f"devices: is {devices} for this model, but torchrun has started {count()} processes")
 
@@ -69,6 +78,7 @@ def _launch(processes: int) -> NoReturn:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the rank that failed has said why
+    os.environ[_LAUNCHER] = str(os.getpid())
     config = LaunchConfig(
         1, 1, processes, run_id="train", rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
         monitor_interval=0.1,
@@ -112,12 +122,26 @@ def share(images: int) -> slice:
     return slice(images * rank() // count(), images * (rank() + 1) // count())
 
 
+def _sum(x: torch.Tensor, op: Any = dist.ReduceOp.SUM) -> None:
+    """Put the sum over the processes into each of them, in place; end without a word when one of them has ended.
+
+    That one has said why, or was killed, and whoever started them ends with its status.
+    """
+    try:
+        dist.all_reduce(x, op)
+    except RuntimeError as error:
+        if not _GONE.search(str(error)):
+            raise
+        time.sleep(1)  # so that it is the other one that is seen to have ended first
+        sys.exit(1)
+
+
 def agreed(flag: bool) -> bool:
     """Whether ``flag`` is set in any of the processes: the same answer in all of them."""
     if count() == 1:
         return flag
     number = torch.tensor(int(flag))
-    dist.all_reduce(number, dist.ReduceOp.MAX)
+    _sum(number, dist.ReduceOp.MAX)
     return bool(number)
 
 
@@ -127,7 +151,7 @@ class _Gather(torch.autograd.Function):
         whole = own.new_zeros(images, *own.shape[1:])
         whole[share(images)] = own
         ctx.images = images
-        dist.all_reduce(whole)  # shares differ in size by one, which all_gather does not take
+        _sum(whole)  # shares differ in size by one, which all_gather does not take
         return whole
 
     @staticmethod
@@ -156,7 +180,7 @@ def mean_gradients(parameters: Iterable[torch.Tensor]) -> None:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
+    _sum(flat)
     parts = (flat / count()).split([gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
@@ -179,13 +203,13 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         total = x.clone()
-        dist.all_reduce(total)
+        _sum(total)
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
         total = gradients[0].clone()
-        dist.all_reduce(total)
+        _sum(total)
         return total
 
 
@@ -230,7 +254,7 @@ def share_statistics(network: nn.Module, *parts: str) -> None:
         return
     for part in parts:
         module = getattr(network, part)
-        if any(parameter.is_cuda for parameter in module.parameters()):
+        if any(array.is_cuda for array in module.state_dict().values()):
             from timm.layers import convert_sync_batchnorm  # torch's own does not know timm's batch norms
 
             setattr(network, part, convert_sync_batchnorm(module))

@@ -1,6 +1,7 @@
 """A training under way: one network, step by step and epoch by epoch."""
 
 import copy
+import re
 import time
 from typing import Any, NamedTuple
 
@@ -86,7 +87,8 @@ class Trainer:
         self.measured = sample(identities.rows, params.precise_bn, params.seed) if params.precise_bn else []
         self.cost = network.cost()
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
-        ranks.share_statistics(network, "backbone", "projection")  # a BNNeck sees the whole batch in every process
+        # a BNNeck sees the whole batch in every process
+        ranks.share_statistics(network, "backbone", "pool", "projection")
         self.features = network.features
         self.criterion = BatchLoss(params.loss, network.width, _action_of(identities)).to(self.device)
         self._check_frozen()
@@ -121,9 +123,14 @@ class Trainer:
         """Refuse parameters that do not go with this network."""
         params, name = self.params, self.params.network.backbone_name
         if params.chunk and network.normalises_batches:
+            pooling = f" and pooling {params.network.pooling.kind}" if batch_norms(network.pool) else ""
             raise ReidError(
-                f"chunk: cannot go with {name}, whose batch norms need the whole batch; "
+                f"chunk: cannot go with {name}{pooling}, whose batch norms need the whole batch; "
                 "use network.checkpointing instead"
+            )
+        if params.compile and params.network.checkpointing and batch_norms(network.backbone):
+            raise ReidError(
+                f"network.checkpointing: cannot go with compile for {name}, which has batch norms; leave one out"
             )
         if params.precise_bn and not batch_norms(network):
             raise ReidError(f"precise_bn: {name} has no batch norms; leave it out")
@@ -142,15 +149,17 @@ class Trainer:
     def _try_a_step(self) -> None:
         """Go forth and back with a batch of no colour, through copies: nothing of this training changes."""
         rows = self.batches[0]
-        rows = rows[ranks.share(len(rows))][: self.params.chunk]
         labels = torch.from_numpy(self.feed.labels[:, rows]).to(self.device)
         network, criterion = copy.deepcopy((self.network, self.criterion))
         network.train().requires_grad_()  # also what is frozen now
         filled = len(rows) + -len(rows) % self.params.batch_multiple  # or kernels are chosen for one more size
-        x = torch.zeros(filled, 3, *network.size, device=self.device).to(memory_format=torch.channels_last)
+        own = range(filled)[ranks.share(filled)][: self.params.chunk]
+        x = torch.zeros(max(1, len(own)), 3, *network.size, device=self.device)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             with device.autocast(self.dtype, self.device):
-                embeddings = network.features(x)[: len(rows)]
+                embeddings = network.features(x.to(memory_format=torch.channels_last))
+            # what follows sees the whole batch
+            embeddings = embeddings.repeat(-(-len(rows) // len(x)), 1)[: len(rows)]
             criterion(embeddings, *labels, network.bnneck(embeddings))["loss"].backward()
 
     @property
@@ -226,9 +235,9 @@ class Trainer:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             reason = str(error).strip().partition("\n")[0]
+            advice = "leave it out" + (", or install a C++ compiler" if _COMPILER.search(reason) else "")
             raise ReidError(
-                f"compile: PyTorch cannot compile {self.params.network.backbone_name} here ({reason}); "
-                "leave it out, or install a C++ compiler"
+                f"compile: PyTorch cannot compile {self.params.network.backbone_name} here ({reason}); {advice}"
             ) from error
         return embeddings
 
@@ -371,6 +380,7 @@ class Trainer:
 
 
 _PLAIN = ("epoch", "batch", "seen", "sums", "seconds", "best", "evaluations_since_best", "stopped", "rate")
+_COMPILER = re.compile(r"C(\+\+)? compiler|CxxCompiler")  # torch.compile names one that it does not find
 
 
 def _repeats_by_itself(where: torch.device) -> bool:

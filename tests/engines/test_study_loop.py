@@ -132,6 +132,19 @@ def test_gpus_are_those_of_the_command(words, count):
 
 
 @pytest.mark.parametrize(
+    ("visible", "count"), [(None, 3), ("1", 1), ("2, 0", 2), ("0,1,2,3", 3), ("", 0), ("-1", 0), ("0,-1,2", 1)]
+)
+def test_gpus_are_else_those_that_cuda_shows(tmp_path, monkeypatch, visible, count):
+    for name in ("nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(studies, "_DEV", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert studies.gpus([]) == count
+
+
+@pytest.mark.parametrize(
     "words", [["gpu"], ["gpu=two"], ["mem=3"], ["3"], ["gpu=²"], ["gpu=" + 5000 * "1"], ["gpu=1", "mem=7"]]
 )
 def test_other_resources_are_refused(words):

@@ -98,6 +98,14 @@ def test_devices_are_known_by_their_uuid_whatever_their_number(start):
     waits(third)
 
 
+def test_a_free_device_is_had_whoever_waits_for_another(start):
+    first = start("a")
+    assert used(first) == 0
+    waits(start("a"))
+    other = start("b")
+    assert has_line(other, 30) and used(other) == 0
+
+
 def test_several_jobs_share_a_device_where_they_may_and_spread_before(start):
     jobs = [start("a,b", **{slots.JOBS_PER_GPU: "2"}) for _ in range(4)]
     assert sorted(map(used, jobs)) == [0, 0, 1, 1]

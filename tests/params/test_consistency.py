@@ -288,3 +288,25 @@ def test_places_leave_no_distances_for_reranking(content):
 def test_networks_that_are_not_trained_are_not_averaged(content):
     changed(changed(content, "models.two.epochs", 0), "models.two.optimizer.frozen_epochs", 0)
     fails(content, "models.two.soup: must be left out when epochs is 0", problems=1)
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+@pytest.mark.parametrize("name, value, none", [("chunk", 4, None), ("optimizer.accumulation", 2, 1)])
+def test_results_of_several_calls_are_not_kept_in_cuda_graphs(content, mode, name, value, none):
+    place = f"models.two.{name}"
+    changed(without(content, "models.two.chunk"), "models.two.compile", mode)
+    fails(changed(content, place, value), f"{place}: cannot go with compile {mode}, which keeps no result", problems=1)
+    check_params(changed(content, "models.two.compile", "default"))
+    check_params(changed(changed(content, "models.two.compile", mode), place, none))
+
+
+def test_muon_is_not_in_tf32(content):
+    changed(content, "models.one.precision", "tf32")
+    fails(content, "models.one.optimizer.precision: fp32 cannot go with precision tf32", problems=1)
+    check_params(changed(content, "models.one.optimizer.precision", "auto"))
+
+
+def test_images_of_precise_bn_are_as_many_as_devices(content):
+    changed(changed(content, "models.one.devices", 3), "models.one.precise_bn", 2)
+    fails(content, "models.one.precise_bn: must not be less than devices", problems=1)
+    check_params(changed(content, "models.one.precise_bn", 3))

@@ -6,13 +6,15 @@ import torch
 
 from builders.training import CHEAP, equal, league, trained, trainer_of, weights
 from reid.core.errors import ReidError
+from reid.training import ranks
+from reid.training import trainer as training
 
 pytestmark = pytest.mark.usefixtures("torch_as_it_was", "device")
 
 PARTS = '''
 import torch
 
-from reid.params import AUGMENTATIONS, LOSSES, OPTIMIZERS, SAMPLERS, SCHEDULES
+from reid.params import AUGMENTATIONS, LOSSES, OPTIMIZERS, POOLINGS, SAMPLERS, SCHEDULES
 from reid.params import AugmentationStep, Field, Optimizer, Section, WeightedLoss
 
 
@@ -54,8 +56,7 @@ class Momentum(Optimizer):
 
 @OPTIMIZERS.register("momentum", Momentum)
 def momentum(groups, params):
-    more = {"weight_decay": params.weight_decay, "momentum": params.momentum, "fused": True}
-    return torch.optim.SGD(groups, lr=params.learning_rate, **more)
+    return torch.optim.SGD(groups, params.learning_rate, params.momentum, weight_decay=params.weight_decay)
 
 
 class Straight(Section):
@@ -94,7 +95,22 @@ def dim(params, size):
         return x * factor.to(x.device)[:, None, None, None]
 
     return step
+
+
+@POOLINGS.register("normed", Section)
+class Normed(torch.nn.Module):
+    """Mean of tokens, batch-normed first (as the heads of SimCLR and MoCo v3 are)."""
+
+    takes = (3,)
+
+    def __init__(self, params):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(64)
+
+    def forward(self, x):
+        return self.norm(x.mean(1))
 '''
+NORMED = {"network.backbone": "test_vit", "network.pooling": "normed"}
 
 
 @pytest.fixture
@@ -177,6 +193,21 @@ def test_augmentation_of_the_input_draws_from_the_trainings_generator():
     images = torch.full((50, 32, 16, 3), 200, dtype=torch.uint8)
     shares = augment(images, torch.Generator().manual_seed(1))[:, 0, 0, 0] / (200 / 255)
     assert 0.2 <= shares.min() < 0.3 and 0.9 < shares.max() <= 1
+
+
+@pytest.mark.usefixtures("parts")
+def test_chunks_are_refused_where_a_pooling_normalises_its_batch():
+    with pytest.raises(ReidError, match="chunk: cannot go with test_vit and pooling normed, whose batch norms need"):
+        trainer_of({**NORMED, "chunk": 4})
+
+
+@pytest.mark.usefixtures("parts")
+def test_batch_norm_of_a_pooling_sees_the_images_of_all_processes(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks, "join", lambda device: None)
+    monkeypatch.setattr(training.Trainer, "_try_a_step", lambda trainer: None)  # the other one would have to, too
+    norm = trainer_of(NORMED).network.pool.norm
+    assert isinstance(norm, ranks._SharedBatchNorm | torch.nn.SyncBatchNorm)
 
 
 # ---- what fails

@@ -10,6 +10,7 @@ from builders.training import equal, league, trained, trainer_of, weights
 from reid.core.errors import ReidError
 from reid.models.recomputation import statistics_kept
 from reid.training import ranks
+from reid.training.gradients import backward
 
 pytestmark = pytest.mark.usefixtures("torch_as_it_was", "one_thread", "device")
 
@@ -75,13 +76,27 @@ def test_both_passes_of_a_chunk_drop_the_same_paths():
         seen.append(features(part))
         return seen[-1]
 
-    from reid.training import gradients
-
-    gradients.backward(spy, x, lambda e: e.square().sum().backward(), 12, 4)
+    backward(spy, x, lambda e: e.square().sum().backward(), 12, 4)
     assert len(seen) == 6
     for first, second in zip(seen[:3], seen[3:], strict=True):
         assert torch.equal(first, second)
     assert not torch.equal(features(x), features(x))
+
+
+@pytest.mark.parametrize("images, processes, share", [(1, 4, 1), (3, 4, 1), (3, 8, 1), (5, 4, 1), (9, 4, 2)])
+def test_every_process_has_an_image_of_a_small_batch(images, processes, share, monkeypatch):
+    seen, counts = [], []
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    monkeypatch.setattr(ranks, "gather", lambda own, count: own.new_zeros(count, 2))
+    for rank in range(processes):
+        monkeypatch.setenv("RANK", str(rank))
+        x = torch.arange(images).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+        backward(lambda own: seen.append(own[:, 0, 0, 0]) or own, x, lambda e: counts.append(len(e)), images, None)
+    sizes = [len(part) for part in seen]
+    assert len(seen) == processes and min(sizes) == share
+    whole = torch.cat(seen)
+    assert whole.bincount().unique().numel() == 1 and whole.unique().tolist() == list(range(images))
+    assert counts == [images] * processes
 
 
 def test_chunks_are_refused_where_an_embedding_depends_on_its_batch():

@@ -100,6 +100,30 @@ WHOLE = """
     ranks.leave()
 """
 
+# Two processes that wait: one of them fails, or all are to end with the one that started them.
+WAITS = """
+    import time
+    import torch
+    from reid.core import cli
+    from reid.core.errors import ReidError
+    from reid.training import ranks
+
+    def main(args):
+        ranks.require(2)
+        ranks.join(torch.device("cpu"))
+        ranks.agreed(False)
+        print("here", flush=True)
+        if args.fails and ranks.rank() == 1:
+            raise ReidError("wrong")
+        while True:
+            ranks.agreed(False)
+            time.sleep(0.1)
+
+    parser = cli.parser(None)
+    parser.add_argument("--fails", action="store_true")
+    cli.run(main, parser)
+"""
+
 
 @pytest.fixture(scope="module")
 def of_ranks(tmp_path_factory):
@@ -120,7 +144,8 @@ def of_ranks(tmp_path_factory):
 
 def environment():
     # CUDA or not, these compare with one process on the CPU
-    return os.environ | {"PYTHONPATH": str(ROOT / "tests"), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    folders = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    return os.environ | {"PYTHONPATH": folders, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -186,15 +211,61 @@ def test_killed_process_takes_the_other_along_and_both_go_on_to_the_same_bytes(u
 
 
 @thorough
-@pytest.mark.parametrize("tell", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("tell", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_told_to_end_both_keep_their_state_and_end(unbroken, tmp_path, tell):
+    """Also when the one that has started them is killed, which cannot tell them."""
     started = time.monotonic()
     code, *_ = run_whole(tmp_path, "it", -1, at=3, tell=tell)
-    assert code == 128 + tell and time.monotonic() - started < 60
+    assert code in (128 + tell, -signal.SIGKILL) and time.monotonic() - started < 60
     code, said, error = run_whole(tmp_path, "it")
     assert code == 0, error
     assert said.splitlines() == ["steps 3", "steps 3"]
     assert equal(torch.load(tmp_path / "it.0", weights_only=True), unbroken)
+
+
+def test_processes_end_with_the_one_that_started_them(start_program):
+    """Which holds the GPUs for them."""
+    launcher = start_program(WAITS, **environment())
+    assert [launcher.stdout.readline() for _ in range(2)] == ["here\n"] * 2
+    launcher.kill()
+    launcher.communicate(timeout=60)  # ends when nobody can write any more
+
+
+@thorough
+def test_error_of_one_process_is_the_only_one(start_program):
+    launcher = start_program(WAITS, "--fails", **environment())
+    _, said = launcher.communicate(timeout=120)
+    assert (launcher.returncode, said) == (1, "error: wrong\n")
+
+
+@pytest.mark.parametrize(
+    "message, ends",
+    [
+        ("[pair.cc:561] Connection closed by peer [127.0.0.1]:2432. GLHF!", SystemExit),
+        ("[pair.cc:534] Read error [127.0.0.1]:80: Connection reset by peer", SystemExit),
+        ("NCCL error ... ncclRemoteError: A call failed possibly due to a remote process exiting", SystemExit),
+        ("CUDA out of memory. Tried to allocate 20.00 GiB", RuntimeError),
+    ],
+)
+def test_a_sum_ends_this_process_where_another_has_ended(monkeypatch, message, ends):
+    def fails(x, op):
+        raise RuntimeError(message)
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks.dist, "all_reduce", fails)
+    monkeypatch.setattr(ranks.time, "sleep", lambda seconds: None)
+    x = torch.ones(3, 4, requires_grad=True)
+    x.grad = torch.ones(3, 4)
+    norm = torch.nn.Sequential(torch.nn.BatchNorm1d(4))
+    ranks.share_statistics(torch.nn.ModuleDict({"backbone": norm}), "backbone")
+    for work in (
+        lambda: ranks.agreed(False),
+        lambda: ranks.gather(x[:1], 3),
+        lambda: ranks.mean_gradients([x]),
+        lambda: norm(x),
+    ):
+        with pytest.raises(ends):
+            work()
 
 
 def test_a_rank_among_none_is_that_of_the_first(monkeypatch):

@@ -8,6 +8,7 @@ import torch
 
 from builders.training import CHEAP, Net, equal, league, numbered, trained, trainer_of, weights
 from reid.core.errors import ReidError
+from reid.models.embedder import Embedder
 from reid.training import optimizers
 from reid.training import trainer as training
 from reid.training.losses import BatchLoss
@@ -128,6 +129,29 @@ def test_a_step_that_is_tried_changes_nothing():
         assert equal(before[name], after[name])
     assert torch.equal(before["torch"], after["torch"]) and before["optimizer"] == after["optimizer"]
     assert all(p.grad is None for p in trainer.trained)
+
+
+@pytest.mark.parametrize("changes", [{"chunk": 1}, {"batch_multiple": 32}, {"chunk": 5, "batch_multiple": 8}])
+@pytest.mark.parametrize("processes, images", [(1, 16), (2, 3), (4, 3)])
+def test_a_step_is_tried_with_images_of_one_share_and_losses_of_the_whole_batch(
+    changes, processes, images, monkeypatch
+):
+    network = {"network.backbone": "test_vit", "network.pooling": "token", "network.bnneck": True}
+    trainer = trainer_of({**network, **changes, "loss": {"triplet": {"margin": 0.3}}})
+    trainer.batches[0] = trainer.batches[0][:images]
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    sizes, labels, features, loss = [], [], Embedder.features, BatchLoss.forward
+
+    def with_labels(self, embeddings, identity, *others):
+        labels.append(identity.tolist())
+        return loss(self, embeddings, identity, *others)
+
+    monkeypatch.setattr(Embedder, "features", lambda self, x: sizes.append(len(x)) or features(self, x))
+    monkeypatch.setattr(BatchLoss, "forward", with_labels)
+    trainer._try_a_step()
+    assert labels == [trainer.feed.labels[0, trainer.batches[0]].tolist()]
+    multiple, chunk = changes.get("batch_multiple", 1), changes.get("chunk", 10**6)
+    assert sizes == [max(1, min(-(-images // multiple) * multiple // processes, chunk))]
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -306,6 +330,27 @@ def test_network_that_cannot_be_compiled_is_one_error(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, mode: compiled)
     with pytest.raises(ReidError, match=r"^compile: .* here \(InvalidCxxCompiler: no working C\+\+ compiler\)"):
         trained({**CHEAP, "compile": "default"})
+
+
+def test_advice_on_a_compiler_is_for_those_without_one(monkeypatch):
+    class Unsupported(RuntimeError):
+        __module__ = "torch._dynamo.exc"
+
+    def compiled(x):
+        raise Unsupported("call to a module that torch.compiler.disable has marked")
+
+    monkeypatch.setattr(torch, "compile", lambda function, mode: compiled)
+    with pytest.raises(ReidError, match=r"^compile: PyTorch cannot compile .* has marked\); leave it out$"):
+        trained({**CHEAP, "compile": "default"})
+
+
+def test_checkpointing_of_batch_norms_is_not_compiled(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, mode: function)
+    changes = {**CHEAP, "network.checkpointing": True, "compile": "default"}
+    message = r"^network\.checkpointing: cannot go with compile for test_resnet, which has batch norms; leave one out"
+    with pytest.raises(ReidError, match=message):
+        trainer_of(changes)
+    trainer_of({**changes, "network.backbone": "test_vit", "network.pooling": "token"})
 
 
 def test_loss_that_is_no_number_ends_the_training(spy, monkeypatch):
