@@ -20,7 +20,7 @@ from reid.core.tables import about, numbers, read_parquet
 from reid.data.completeness import missing
 from reid.raw.archive import read_member
 from reid.raw.directory import SMALLEST_PNG, Member, list_members
-from reid.raw.filenames import Thumbnail, parse_name, split_roles
+from reid.raw.filenames import LEVELS, Thumbnail, locate, parse_name, split_roles
 from reid.raw.members import counted, normalise, shown, sort_paths
 from reid.raw.sizes import check_image_size, most_label_bytes
 
@@ -50,44 +50,16 @@ SCHEMA = pa.schema(
 )
 _CORE = ("role", "bbox_idx", "action_idx")  # what every row has; of the others a split has all values or none
 _MOST_LABELS = 2  # bbox_info.json of a zip: under either name
-_LEVELS = ("championship", "season", "game", "action")
-_LABELS = ("person_uid", "frame_idx", "clazz", "id", "UAI", *_LEVELS)  # a split has all of them or none
+_LABELS = ("person_uid", "frame_idx", "clazz", "id", "UAI", *LEVELS)  # a split has all of them or none
 COMPARED = ("role", "bbox_idx", "action_idx", "person_uid", "member")  # what rows must agree in
 _ABOUT = {"split": SPLITS, "sha256": str}
-
-
-def locate(name: str, split: str) -> tuple[str, list[str], str]:
-    """Say where a member belongs.
-
-    Args:
-        name: as :func:`reid.raw.members.normalise` gives it; the leading split folder may be missing.
-        split: which split the zip is of.
-
-    Returns:
-        (role, levels, file): role of the member; its folders below the role; its last part.
-
-    Raises:
-        ValueError: it is not in a folder of this split.
-    """
-    *folders, file = name.removeprefix(f"{split}/").split("/")
-    if split == "train":
-        role = "train"
-    elif folders and folders[0] in ("query", "gallery"):
-        role = folders.pop(0)
-    else:
-        raise ValueError(f"is not below {split}/query or {split}/gallery")
-    depth = 0 if split == "challenge" else len(_LEVELS)
-    if len(folders) != depth:
-        below = "directly in its role's folder" if depth == 0 else "in <championship>/<season>/<game>/<action>"
-        raise ValueError(f"lies {len(folders)} folders deep, not {below}")
-    return role, folders, file
 
 
 def read_path(path: str, split: str) -> tuple[str, list[str], Thumbnail]:
     """Say of which thumbnail a member is.
 
     Args:
-        path: as for :func:`locate`.
+        path: as for :func:`reid.raw.filenames.locate`.
         split: which split the zip is of.
 
     Returns:
@@ -169,7 +141,7 @@ def _read_names(members: list[Member], split: str) -> tuple[list[tuple], list[st
             problems.append(f"{shown(name)}: {error}")
             continue
         where = (offset, packed, size, method, crc)
-        rows.append((role, *thumbnail, *(levels or (None,) * len(_LEVELS)), name, *where))
+        rows.append((role, *thumbnail, *(levels or (None,) * len(LEVELS)), name, *where))
     return rows, problems
 
 
@@ -292,7 +264,7 @@ def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[st
     problems: list[str] = []
     seen: dict[str, set[int]] = {role: set() for role in info}
     fields = [field for field in Thumbnail._fields if split in LABELLED or field in ("bbox_idx", "action_idx")]
-    for row in table.select(["role", *Thumbnail._fields, *_LEVELS, "member"]).to_pylist():
+    for row in table.select(["role", *Thumbnail._fields, *LEVELS, "member"]).to_pylist():
         record = info[row["role"]].get(row["bbox_idx"])
         seen[row["role"]].add(row["bbox_idx"])
         if record is None:
@@ -303,7 +275,7 @@ def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[st
             if (value != own or type(value) is not type(own)) and str(value) != str(own):  # numbers may be text
                 problems.append(f"{shown(row['member'])}: {field} is {_brief(own)}, but {_brief(value)} in {name}")
         path = normalise(str(record.get("relative_path", ""))).strip("/")
-        if split in LABELLED and path != "/".join(row[level] for level in _LEVELS):
+        if split in LABELLED and path != "/".join(row[level] for level in LEVELS):
             problems.append(f"{shown(row['member'])}: relative_path is {_brief(path)} in {name}")
     for role, records in info.items():
         problems += [
