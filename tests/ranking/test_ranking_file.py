@@ -382,6 +382,11 @@ def test_file_that_holds_no_boxes_is_refused_by_name(tmp_path, name, content):
         read_boxes(tmp_path / name)
 
 
+def test_a_folder_of_boxes_is_refused_with_the_forms_that_are_taken(tmp_path):
+    with pytest.raises(ReidError, match=r"is a directory, not a file; give an index .* data/index/challenge.parquet"):
+        read_boxes(tmp_path)
+
+
 @pytest.mark.parametrize("form", ["valid index", "valid zip", "valid json"])
 def test_score_ranking_prints_the_official_evaluators_numbers(tmp_path, labels, capsys, form):
     path = write(tmp_path / "mine.json", GOOD)
