@@ -1,7 +1,7 @@
 # The environment of the pipeline, for machines where it cannot be installed: docs/team.md, Containers.
 #
 #   docker build -t soccernet-reid .
-#   docker run --rm --gpus all --shm-size 2g --user "$(id -u):$(id -g)" -v "$PWD:/pipeline" soccernet-reid \
+#   docker run --rm --gpus all --shm-size 2g --user "$(id -u):$(id -g)" -e HF_TOKEN -v "$PWD:/pipeline" soccernet-reid \
 #     snakemake --cores 8 submission
 #
 # The code is that of the clone, which is mounted; so an image serves until envs/requirements.txt changes.

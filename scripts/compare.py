@@ -1,6 +1,7 @@
 """Say whether result B is better than result A: the difference in mAP and rank-1 with a paired 95 % interval.
 
-A and B are tables of queries (results/queries/valid.parquet), folders of results, Git revisions or DVC experiments:
+A and B are tables of queries (results/queries/valid.parquet; of a ranking by score_ranking.py --queries), folders of
+results, Git revisions or DVC experiments:
 
     python scripts/compare.py main my-experiment
     python scripts/compare.py HEAD results --split test --json difference.json

@@ -3,7 +3,7 @@
 A and B are files of distances (results/distances/valid.parquet), folders of results, Git revisions or DVC experiments:
 
     python scripts/compare_page.py HEAD results --split test
-    python scripts/compare_page.py main my-experiment --out difference.html
+    python scripts/compare_page.py main my-experiment --out results/compare/difference.html
 
 The page opens from disk. The rankings and images lie beside it, in a folder of its name.
 """

@@ -1,7 +1,7 @@
 """Draw a map of the embeddings of chosen actions or of a game, with the thumbnails as its points, as PNG.
 
     python scripts/embedding_map.py --index data/index/valid.parquet --thumbnails data/thumbnails/valid.npy \\
-        --embeddings results/embeddings/resnet18/valid.npy --action 3 --out map.png
+        --embeddings results/embeddings/resnet18/valid.npy --action 3 --out results/map.png
 """
 
 from pathlib import Path

@@ -40,6 +40,9 @@ def main(args):
     if trained_on:
         log.warning("%s was trained on (train.splits): its score is not a valid result", split)
         metrics = {"trained_on": True, "of_training_data": metrics}
+    elif elsewhere := [name for name in params.fused() if name in params.external_models]:
+        seen = " and ".join(params.train.splits)
+        log.info("%s: a valid result if %s saw %s alone (train.splits)", split, " and ".join(elsewhere), seen)
     write_json(args.out, {"split": split, **metrics})
     write_csv(args.cmc, ["rank", "share"], enumerate(cmc(match, ranked.start, args.length).tolist(), start=1))
     if args.queries:

@@ -1,7 +1,7 @@
 """Draw the ranked lists of queries, one to a line, as one PNG: a query and its best boxes, matches marked.
 
-    python scripts/ranked_list.py --queries 4711 12 --out lists.png
-    python scripts/ranked_list.py --split challenge --queries 7 --boxes 20 --out lists.png
+    python scripts/ranked_list.py --queries 4711 12 --out results/lists.png
+    python scripts/ranked_list.py --split challenge --queries 7 --boxes 20 --out results/lists.png
 
 By default of the queries with the lowest AP; of a split without labels name some with --queries.
 """

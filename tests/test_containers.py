@@ -65,6 +65,12 @@ def test_the_script_installs_by_hash_what_is_copied_beside_it():
     assert {f"envs/{name}" for name in lists} < set(of("COPY")[0].split())
 
 
+def test_the_token_of_the_download_reaches_dockers_container():
+    for name in ("Dockerfile", "docs/team.md"):
+        commands = re.findall(r"docker run .*", (ROOT / name).read_text(encoding="utf-8"))
+        assert commands and all(" -e HF_TOKEN " in command for command in commands), name
+
+
 def test_what_is_run_is_a_command_of_the_pipeline():
     assert of("CMD") == ['["snakemake", "--cores", "8", "submission"]']
     commands = (ROOT / "docs/team.md").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import posixpath
 import re
 import runpy
+import subprocess
 import sys
 import types
 
@@ -34,6 +35,26 @@ def test_links_lead_to_files_and_headings_that_are_there(page):
             titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             found = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
             assert heading in found, link
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("scripts/*.py"), *ROOT.glob("recipes/*.yaml")],
+    ids=lambda path: path.name,
+)
+def test_commands_make_files_and_take_images_where_git_does_not_add_them(page):
+    text = page.read_text(encoding="utf-8")
+    places = re.findall(r"--(?:out|onnx|pt2|queries|report|images) ([^\s`]*[./][^\s`]*)", text)
+    own = ("results/", "../", "docs/pictures", "{")  # those of the demonstration; a wildcard
+    assert [place for place in places if not place.startswith(own)] == []
+
+
+def test_images_and_what_is_made_of_them_are_never_added_but_those_of_the_documentation():
+    ignored = ["lists.png", "report.html", "crops/a/b.jpg", "c/D.JPG", "zips/train.zip", "mine.npy", "mine.parquet"]
+    ignored += ["model.onnx", "model.pt2", "results/lists.png"]
+    command = ["git", "check-ignore", "--no-index", *ignored, "docs/pictures/new.png", "docs/new.md"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert found == ignored
 
 
 @pytest.mark.parametrize("name", re.findall(r"^::: (\S+)$", (ROOT / "docs/api.md").read_text(), re.MULTILINE))

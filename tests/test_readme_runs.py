@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.slow, thorough]
 
 # what a block needs of its reader: another clone, embeddings of one's own
 BEFORE = {
-    "other/results": "mkdir -p other && cp -r results other/",
-    "mine.npy": "cp results/embeddings/resnet18/valid.npy mine.npy",
+    "../other/results": "mkdir -p ../other && cp -r results ../other/",
+    "results/mine.npy": "cp results/embeddings/resnet18/valid.npy results/mine.npy",
 }
 LEFT_OUT = {"make test": "is what runs this"}
 
@@ -49,6 +49,11 @@ def test_the_blocks_run_in_order(clone):
         if number == 1:
             assert "To submit: results/submission/test.json" in done.stderr
             assert (clone.folder / "results/browse/valid.html").exists()
+
+
+def test_nothing_that_the_blocks_made_waits_for_git_add(clone):
+    untracked = clone.run("git", "ls-files", "--others", "--exclude-standard").splitlines()
+    assert [name for name in untracked if not name.startswith("results/")] == []
 
 
 def test_the_notebook_reads_what_the_blocks_made(clone):

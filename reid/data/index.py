@@ -20,7 +20,7 @@ from reid.core.tables import about, numbers, read_parquet
 from reid.data.completeness import missing
 from reid.raw.archive import read_member
 from reid.raw.directory import SMALLEST_PNG, Member, list_members
-from reid.raw.filenames import Thumbnail, parse_name, split_roles
+from reid.raw.filenames import LEVELS, Thumbnail, locate, parse_name, split_roles
 from reid.raw.members import counted, normalise, shown, some, sort_paths
 from reid.raw.sizes import check_image_size, most_label_bytes
 
@@ -50,44 +50,16 @@ SCHEMA = pa.schema(
 )
 _CORE = ("role", "bbox_idx", "action_idx")  # what every row has; of the others a split has all values or none
 _MOST_LABELS = 2  # bbox_info.json of a zip: under either name
-_LEVELS = ("championship", "season", "game", "action")
-_LABELS = ("person_uid", "frame_idx", "clazz", "id", "UAI", *_LEVELS)  # a split has all of them or none
+_LABELS = ("person_uid", "frame_idx", "clazz", "id", "UAI", *LEVELS)  # a split has all of them or none
 COMPARED = ("role", "bbox_idx", "action_idx", "person_uid", "member")  # what rows must agree in
 _ABOUT = {"split": SPLITS, "sha256": str}
-
-
-def locate(name: str, split: str) -> tuple[str, list[str], str]:
-    """Say where a member belongs.
-
-    Args:
-        name: as :func:`reid.raw.members.normalise` gives it; the leading split folder may be missing.
-        split: which split the zip is of.
-
-    Returns:
-        (role, levels, file): role of the member; its folders below the role; its last part.
-
-    Raises:
-        ValueError: it is not in a folder of this split.
-    """
-    *folders, file = name.removeprefix(f"{split}/").split("/")
-    if split == "train":
-        role = "train"
-    elif folders and folders[0] in ("query", "gallery"):
-        role = folders.pop(0)
-    else:
-        raise ValueError(f"is not below {split}/query or {split}/gallery")
-    depth = 0 if split == "challenge" else len(_LEVELS)
-    if len(folders) != depth:
-        below = "directly in its role's folder" if depth == 0 else "in <championship>/<season>/<game>/<action>"
-        raise ValueError(f"lies {len(folders)} folders deep, not {below}")
-    return role, folders, file
 
 
 def read_path(path: str, split: str) -> tuple[str, list[str], Thumbnail]:
     """Say of which thumbnail a member is.
 
     Args:
-        path: as for :func:`locate`.
+        path: as for :func:`reid.raw.filenames.locate`.
         split: which split the zip is of.
 
     Returns:
@@ -170,7 +142,7 @@ def _read_names(members: list[Member], split: str) -> tuple[list[tuple], list[st
             problems.append(f"{shown(name)}: {error}")
             continue
         where = (offset, packed, size, method, crc)
-        rows.append((role, *thumbnail, *(levels or (None,) * len(_LEVELS)), name, *where))
+        rows.append((role, *thumbnail, *(levels or (None,) * len(LEVELS)), name, *where))
     return rows, problems
 
 
@@ -209,9 +181,9 @@ def inconsistencies(table: Any, split: str) -> list[str]:
 def _scattered(table: Any) -> list[str]:
     """Actions whose thumbnails lie in several folders, for a warning: that SoccerNet's do not is nowhere promised."""
     folders: dict[int, list[str]] = {}
-    places = table.select(["action_idx", *_LEVELS]).group_by(["action_idx", *_LEVELS]).aggregate([])
+    places = table.select(["action_idx", *LEVELS]).group_by(["action_idx", *LEVELS]).aggregate([])
     for row in places.sort_by([(name, "ascending") for name in places.column_names]).to_pylist():
-        folders.setdefault(row["action_idx"], []).append("/".join(row[level] or "" for level in _LEVELS))
+        folders.setdefault(row["action_idx"], []).append("/".join(row[level] or "" for level in LEVELS))
     several = {action: paths for action, paths in folders.items() if len(paths) > 1}
     if not several:
         return []
@@ -309,7 +281,7 @@ def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[st
     problems: list[str] = []
     seen: dict[str, set[int]] = {role: set() for role in info}
     fields = [field for field in Thumbnail._fields if split in LABELLED or field in ("bbox_idx", "action_idx")]
-    rows = table.select(["role", *Thumbnail._fields, *_LEVELS, "member"])
+    rows = table.select(["role", *Thumbnail._fields, *LEVELS, "member"])
     for row in (row for batch in rows.to_batches(1 << 14) for row in batch.to_pylist()):  # not 250,000 dicts at once
         record = info[row["role"]].get(row["bbox_idx"])
         seen[row["role"]].add(row["bbox_idx"])
@@ -321,7 +293,7 @@ def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[st
             if (value != own or type(value) is not type(own)) and str(value) != str(own):  # numbers may be text
                 problems.append(f"{shown(row['member'])}: {field} is {_brief(own)}, but {_brief(value)} in {name}")
         path = normalise(str(record.get("relative_path", ""))).strip("/")
-        if split in LABELLED and path != "/".join(row[level] for level in _LEVELS):
+        if split in LABELLED and path != "/".join(row[level] for level in LEVELS):
             problems.append(f"{shown(row['member'])}: relative_path is {_brief(path)} in {name}")
     for role, records in info.items():
         problems += [

@@ -17,7 +17,7 @@ from typing import Any
 from reid.core.checksums import sums_path
 from reid.core.errors import ReidError, summarise
 from reid.core.files import read_json, regular, sha256, write_json
-from reid.core.splits import RANKED, SPLITS
+from reid.core.splits import RANKED, SPLITS, split_folders
 from reid.params.files import missing_files
 from reid.params.schema import Params
 from reid.raw.directory import directory_bytes
@@ -117,7 +117,7 @@ def download(params: Params, split: str) -> Content | None:
     folder = params.download.folder()
     if params.download.source != "local" or folder is None:
         return None
-    places = (folder, folder / "reid")
+    places = split_folders(folder)
     for path in [place / f"{split}.zip" for place in places]:
         if os.path.lexists(path):
             return _remembered(regular(path), _of_zip)

@@ -25,8 +25,8 @@ def open_result(name: str, split: str) -> Result:
     """Find the scored queries of a result.
 
     Args:
-        name: a Parquet file of scripts/evaluate.py; a folder of results; or a Git revision or DVC experiment of the
-            project in the working folder. What is on disk goes first.
+        name: a Parquet file of scripts/evaluate.py or scripts/score_ranking.py; a folder of results; or a Git
+            revision or DVC experiment of the project in the working folder. What is on disk goes first.
         split: whose queries are wanted of a folder or revision.
 
     Returns:

@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
         ("chance_AP", pa.float64()),
     ]
 )
-_MAKER = "scripts/evaluate.py --queries"
+_MAKER = "scripts/evaluate.py --queries, of a ranking with scripts/score_ranking.py --queries"
 _ABOUT = {"split": SCORED, "trained_on": bool}
 _TEXTS = (pa.string(), pa.large_string())
 _ALIKE = {  # what is taken for a type

@@ -28,6 +28,7 @@ _GROUPS = {  # heading: patterns of files
     "Data": ("description/*.png", "description/*.svg", "description/*.json"),
     "Training": ("figures/*-training.svg", "cards/*.md"),
     "Comparisons": ("compare/*.html", "studies/*/index.html"),
+    "Workflow": ("report.html",),  # of `snakemake --report`
 }
 
 
@@ -104,8 +105,6 @@ def write_overview(path: Path | str, folder: Path | str) -> None:
     folder = Path(folder)
     splits = [split for name in RANKED if (split := _split(folder, name))]
     groups = {heading: links for heading, patterns in _GROUPS.items() if (links := _links(folder, patterns))}
-    if (folder.parent / "report.html").is_file():
-        groups["Workflow"] = [Link("../report.html", "report.html")]
     if not splits and not groups:
         raise ReidError(f"{folder}: holds nothing to look at; make it with `snakemake --cores 8 submission`")
     pages = Environment(

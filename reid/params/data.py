@@ -62,7 +62,7 @@ class Train(Section):
         min_length=1,
         max_length=3,
         description="train; for a final model also valid and test, whose scores are then not valid results; with "
-        "valid among them nothing is chosen by valid",
+        "valid among them nothing is chosen by valid. external_models count as trained on the same",
     )
     classes: list[Literal["player", "goalkeeper", "referee", "staff"]] = Field(
         [], max_length=4, description="of people to train on; all if absent. Scores are those of all"

@@ -6,7 +6,7 @@ from pathlib import Path
 from reid.core import file_type
 from reid.core.errors import ReidError
 from reid.core.files import regular
-from reid.core.splits import RANKED, SPLITS
+from reid.core.splits import RANKED, SPLITS, split_folders
 from reid.params.schema import CHECKPOINTS, MODELS, Params
 
 MODEL_ZOO = "Torchreid's model zoo (https://kaiyangzhou.github.io/deep-person-reid/MODEL_ZOO)"
@@ -61,9 +61,10 @@ def _outputs(params: Params) -> dict[str, dict[str, str]]:
 
 def _within(outputs: dict[str, str], path: Path) -> str | None:
     """Which of some outputs a path leads to, or what is taken from its folder; None for none."""
-    taken = [path / "reid", *(path / folder / f"{split}.zip" for folder in ("", "reid") for split in SPLITS)]
+    places = split_folders(path)
+    taken = [*places, *(place / f"{split}.zip" for place in places for split in SPLITS)]
     taken += [path / f"{split}.{ending}" for split in RANKED for ending in ("npy", "parquet")]
-    for real in map(os.path.realpath, [path, *taken]):
+    for real in map(os.path.realpath, taken):
         for output, place in outputs.items():
             if f"{real}/".startswith(f"{place}/"):
                 return output

@@ -105,7 +105,9 @@ class Model(Section):
 
 
 class ExternalModel(Section):
-    """Embeddings made elsewhere, which are fused, scored and submitted like those of a trained model."""
+    """Embeddings made elsewhere, which are fused, scored and submitted like those of a trained model. They count as
+    trained on what train.splits names, so name there what they have seen.
+    """
 
     folder: PathText = Field(
         description="holds {split}.npy (floats, N x D, row i is row i of the index) or {split}.parquet (columns role, "

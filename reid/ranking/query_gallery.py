@@ -21,6 +21,7 @@ SCHEMA = pa.schema(  # what a ranking needs of an index
     [("role", pa.string()), ("bbox_idx", pa.int32()), ("action_idx", pa.int32()), ("person_uid", pa.int32())]
 )
 BOX_COLUMNS = SCHEMA.names
+_FORMS = "give an index (.parquet), a raw zip (.zip) or a bbox_info.json (.json)"
 _LARGEST = 1 << 28  # bytes of a bbox_info.json: ten times what the largest split with queries takes
 
 
@@ -34,8 +35,13 @@ def read_boxes(path: Path | str) -> pa.Table:
     Raises:
         ReidError: the file is none of the three, or of the training split.
     """
-    path = regular(path)
     what = file_type.describe(path)
+    if what == "a directory":  # as the dev kit leaves the challenge
+        raise ReidError(
+            f"{path}: is a directory, not a file; {_FORMS}; of the dev kit's folders (download.path) "
+            "`snakemake --cores 1 data/index/challenge.parquet` makes an index"
+        )
+    path = regular(path)
     if what.startswith("a Parquet file"):
         return read_queried(path, BOX_COLUMNS)[0]
     if what.startswith(("a zip", "an empty zip")):
@@ -43,7 +49,7 @@ def read_boxes(path: Path | str) -> pa.Table:
     elif what.startswith("JSON"):
         table = _read_json(path)
     else:
-        raise ReidError(f"{path}: is {what}; give an index (.parquet), a raw zip (.zip) or a bbox_info.json (.json)")
+        raise ReidError(f"{path}: is {what}; {_FORMS}")
     _check_queries(table, path)
     return table
 

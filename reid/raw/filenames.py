@@ -10,7 +10,10 @@ README writes ``_`` between the fields; the files have ``-``, and class and UAI 
 import re
 from typing import NamedTuple
 
+from reid.core.splits import SPLITS
+
 ROLES = ("train", "query", "gallery")
+LEVELS = ("championship", "season", "game", "action")  # folders below a role; the challenge has none
 
 # The ten classes of the kit's README, spelled as in the files; seven of them occur.
 CLASSES = (
@@ -101,6 +104,35 @@ def format_name(thumbnail: Thumbnail) -> str:
 def split_roles(split: str) -> tuple[str, ...]:
     """Roles of a split, in the order of the index: ``("train",)`` or ``("query", "gallery")``."""
     return ("train",) if split == "train" else ("query", "gallery")
+
+
+def locate(name: str, split: str) -> tuple[str, list[str], str]:
+    """Say where a member belongs.
+
+    Args:
+        name: as :func:`reid.raw.members.normalise` gives it; the leading split folder may be missing.
+        split: which split the zip is of.
+
+    Returns:
+        (role, levels, file): role of the member; its folders below the role; its last part.
+
+    Raises:
+        ValueError: it is not in a folder of this split.
+    """
+    *folders, file = name.removeprefix(f"{split}/").split("/")
+    if split == "train":
+        role = "train"
+        if folders and folders[0] in SPLITS + ROLES:
+            raise ValueError(f"lies in {folders[0]}/, which is no championship")
+    elif folders and folders[0] in ("query", "gallery"):
+        role = folders.pop(0)
+    else:
+        raise ValueError(f"is not below {split}/query or {split}/gallery")
+    depth = 0 if split == "challenge" else len(LEVELS)
+    if len(folders) != depth:
+        below = "directly in its role's folder" if depth == 0 else "in <championship>/<season>/<game>/<action>"
+        raise ValueError(f"lies {len(folders)} folders deep, not {below}")
+    return role, folders, file
 
 
 _CLUTTER = {"thumbs.db", "desktop.ini", ".ds_store", ".localized", ".directory", ".apdisk"}

@@ -13,7 +13,7 @@ from reid.core.errors import ReidError, summarise
 from reid.core.files import regular
 from reid.core.splits import SPLITS
 from reid.raw.directory import list_members
-from reid.raw.filenames import ROLES, split_roles
+from reid.raw.filenames import locate, split_roles
 from reid.raw.members import Found, counted, shown, sort_paths
 from reid.raw.sizes import check_file_size
 
@@ -92,7 +92,7 @@ def check_members(path: Path | str, split: str) -> int:
 
 
 def count_images(paths: list[str], split: str, label: Path | str) -> Found:
-    """Say what the paths of a split are, and check that each image lies in a folder of it and each role has some.
+    """Say what the paths of a split are, and check that each image lies where it belongs and each role has some.
 
     What looks like a thumbnail and is not used is said in a warning.
 
@@ -114,16 +114,13 @@ def count_images(paths: list[str], split: str, label: Path | str) -> Found:
     counts = dict.fromkeys(split_roles(split), 0)
     misplaced = []
     for name in (paths[i] for i in found.images):
-        first, below, _ = name.removeprefix(f"{split}/").partition("/")
-        if split == "train" and first not in SPLITS + ROLES:
-            first = "train"  # it is a championship
-        if below and first in counts:
-            counts[first] += 1
-        else:
-            misplaced.append(shown(name))
+        try:
+            counts[locate(name, split)[0]] += 1
+        except ValueError as error:
+            misplaced.append(f"{shown(name)}: {error}")
     expected = " and ".join("train/" if role == "train" else f"{split}/{role}/" for role in counts)
     if misplaced:
-        what = f"{label}: is not the {split} split, whose images are in {expected} (is it another one's zip?)"
+        what = f"{label}: is not the {split} split, whose images are in {expected} (is it another one's?)"
         raise ReidError(summarise(misplaced, what, limit=3))
     if empty := [role for role, count in counts.items() if not count]:
         others = counted(found.passed_over)

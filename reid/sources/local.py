@@ -18,7 +18,7 @@ from reid.core.errors import ReidError
 from reid.core.file_type import no_folder
 from reid.core.files import regular, replacing
 from reid.core.progress import bar
-from reid.core.splits import SPLITS
+from reid.core.splits import SPLITS, split_folders
 from reid.raw.archive import write_members
 from reid.raw.members import counted, normalise, shown
 from reid.raw.sizes import MOST_UNPACKED, check_file_size
@@ -31,9 +31,9 @@ def from_local(
 ) -> dict[str, Any]:
     """Copy ``{split}.zip`` from a folder, or pack the folder ``{split}/`` that the dev kit extracts.
 
-    Both are also looked for in ``{folder}/reid``; a zip goes before a folder. The same tree gives the same bytes on
-    every machine; of it only images and the split's bbox_info.json are packed, for challenge (whose labels are
-    hidden) images alone.
+    Both are also looked for in ``{folder}/reid`` and ``{folder}/soccernetv3/reid``; a zip goes before a folder. The
+    same tree gives the same bytes on every machine; of it only images and the split's bbox_info.json are packed, for
+    challenge (whose labels are hidden) images alone.
 
     Args:
         split: train, valid, test or challenge.
@@ -60,7 +60,7 @@ def from_local(
     with readable(folder):
         if not folder.is_dir():
             raise ReidError(f"{folder}: {no_folder(folder)}; correct download.path in params.yaml")
-        places = (folder, folder / "reid")
+        places = split_folders(folder)
         if path.parent.resolve() in [place.resolve() for place in places]:
             raise ReidError(
                 f"{folder}: this is where the zips are written to, and they are deleted before a rerun; keep your own "
@@ -76,9 +76,10 @@ def from_local(
                 return {**_pack_tree(tree, split, path, pin, progress), "source": "local"}
         there = [s for s in SPLITS if any((p / f"{s}.zip").is_file() or (p / s).is_dir() for p in places)]
     raise ReidError(
-        f"{folder}: holds no {split} split; looked for {split}.zip, reid/{split}.zip, {split}/ and reid/{split}/; "
-        f"of the four splits there {'is' if len(there) < 2 else 'are'} {', '.join(there) or 'none'}. Put it there, or "
-        "correct download.path in params.yaml. (Of a folder per identity scripts/own_dataset.py makes such zips.)"
+        f"{folder}: holds no {split} split; looked for {split}.zip and {split}/ in it, in reid/ and in "
+        f"soccernetv3/reid/; of the four splits there {'is' if len(there) < 2 else 'are'} "
+        f"{', '.join(there) or 'none'}. Put it there, or correct download.path in params.yaml. (Of a folder per "
+        "identity scripts/own_dataset.py makes such zips.)"
     )
 
 
@@ -94,7 +95,12 @@ def _pack_tree(tree: Path, split: str, path: Path, pin: str | None, progress: bo
     """Pack a folder in the order of its names, which does not depend on the machine; returns the receipt."""
     files, away = _list_tree(tree, split)
     names = list(files)
-    found = count_images(names, split, tree)
+    try:
+        found = count_images(names, split, tree)
+    except ReidError as error:
+        if not (tree / split).is_dir():
+            raise
+        raise ReidError(f"{error}\nIt holds another {split}/: set download.path in params.yaml to {tree}") from error
     wanted = set() if split == "challenge" else {f"{split}/bbox_info.json", f"{split}/{split}_bbox_info.json"}
     chosen = [names[i] for i in found.images] + [names[i] for i in found.labels if names[i] in wanted]
     packed = set(chosen)

@@ -29,7 +29,7 @@ _BY_HAND = (
     "Or download the four zips by hand into one folder and set download.source: local and download.path to it in "
     "params.yaml."
 )
-_ACCESS = f"Request access at {DATASET}, log in with `hf auth login` and run again."
+_ACCESS = f"Request access at {DATASET}, log in with `hf auth login` (or set HF_TOKEN) and run again."
 _NETWORK = "Check the connection and the proxy (and that HF_HUB_OFFLINE is not set) and run again."
 # By name, because SoccerNet and huggingface_hub have changed their HTTP library (urllib, requests, httpx, httpx2).
 _NETWORK_ERRORS = {

@@ -156,16 +156,18 @@ def test_a_written_table_reads_back_and_anything_else_is_refused(tmp_path):
 def evaluate(tmp_path, monkeypatch):
     """Run scripts/evaluate.py on a small split and return the folder of what it made."""
 
-    def run(splits=("train",), model=(), **changes):
+    def run(splits=("train",), model=(), external=None, **changes):
         scored.write_split(tmp_path, **changes)
         content = yaml.safe_load((ROOT / "params.yaml").read_text())
         content["train"]["splits"] = list(splits)
         content["models"] = {"resnet18": {**content["models"]["resnet18"], **dict(model)}}
+        content["external_models"] = external or {}
         content["evaluate"] = {"ranks": [1, 5, 50], "resamples": 200, "seed": 3}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
         files = {"out": "m.json", "cmc": "cmc.csv", "queries": "q.parquet", "slices": "s.csv", "ap": "p.csv"}
         files |= {"index": "index.parquet", "distances": "distances.parquet", "params": "params.yaml"}
         words = [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
+        words += ["--log", str(tmp_path / "log")]
         subprocess.run([sys.executable, ROOT / "scripts/evaluate.py", *words], check=True, capture_output=True)
         return tmp_path
 
@@ -211,6 +213,15 @@ def test_scores_of_networks_that_are_used_as_they_come_are_valid_whatever_is_tra
     folder = evaluate(splits=("train", "valid"), model=as_it_comes, actions=1)
     assert "mAP" in json.loads((folder / "m.json").read_text())
     assert read_queries(folder / "q.parquet", "q")[1] == {"split": "valid", "trained_on": False}
+
+
+def test_what_a_score_of_embeddings_made_elsewhere_rests_on_is_said(evaluate):
+    elsewhere = {"clip": {"folder": "../clip"}}
+    folder = evaluate(external=elsewhere, actions=1)
+    assert "valid: a valid result if clip saw train alone (train.splits)" in (folder / "log").read_text()
+    folder = evaluate(splits=("train", "valid"), external=elsewhere, actions=1)
+    assert "of_training_data" in json.loads((folder / "m.json").read_text())
+    assert "clip" not in (folder / "log").read_text()
 
 
 def test_scoring_imports_neither_torch_nor_pandas_nor_scipy(tmp_path):

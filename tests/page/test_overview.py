@@ -28,6 +28,7 @@ def results(tmp_path):
         "description/statistics.json",
         "studies/thesis/index.html",
         "models/m/model.safetensors",
+        "report.html",
     ):
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         (folder / place).write_text("")
@@ -53,6 +54,7 @@ def test_it_leads_to_everything_that_is_there(results):
         "description/statistics.json",
         "figures/a b-training.svg",
         "studies/thesis/index.html",
+        "report.html",
     ]
     text = (results / "index.html").read_text()
     assert "mAP 0.600 (0.500 to 0.700, chance 0.200)" in text and "rank-1 0.500 (chance 0.100)" in text

@@ -382,6 +382,11 @@ def test_file_that_holds_no_boxes_is_refused_by_name(tmp_path, name, content):
         read_boxes(tmp_path / name)
 
 
+def test_a_folder_of_boxes_is_refused_with_the_forms_that_are_taken(tmp_path):
+    with pytest.raises(ReidError, match=r"is a directory, not a file; give an index .* data/index/challenge.parquet"):
+        read_boxes(tmp_path)
+
+
 @pytest.mark.parametrize("form", ["valid index", "valid zip", "valid json"])
 def test_score_ranking_prints_the_official_evaluators_numbers(tmp_path, labels, capsys, form):
     path = write(tmp_path / "mine.json", GOOD)
@@ -393,6 +398,39 @@ def test_score_ranking_prints_the_official_evaluators_numbers(tmp_path, labels, 
     assert scores["rank-1"] == pytest.approx(float(wanted["rank-1"]), abs=1e-6)
     assert 0 < scores["rank-1"] < scores["rank-2"] == 1
     assert (scores["queries"], scores["pairs"]) == (4, 12)
+
+
+def test_two_rankings_are_compared_by_the_tables_of_their_queries(tmp_path, labels, capsys):
+    scores, tables = [], []
+    for name, ranking in {"a": GOOD, "b": {query: boxes[::-1] for query, boxes in GOOD.items()}}.items():
+        path, table = write(tmp_path / f"{name}.json", ranking), tmp_path / f"{name}.parquet"
+        arguments = (path, "--labels", labels["valid index"], "--queries", table)
+        status, out, _ = run("score_ranking.py", *arguments, capsys=capsys)
+        assert status == 0
+        scores.append(json.loads(out))
+        tables.append(table)
+    arguments = (*tables, "--json", tmp_path / "d.json", "--params", ROOT / "params.yaml")
+    status, *_ = run("compare.py", *arguments, capsys=capsys)
+    difference = json.loads((tmp_path / "d.json").read_text())
+    assert (status, difference["split"], difference["queries"]) == (0, "valid", 4)
+    for name in ("mAP", "rank-1"):
+        assert [difference[name][side] for side in "ab"] == pytest.approx([score[name] for score in scores])
+    assert scores[0]["mAP"] != scores[1]["mAP"]
+
+
+def test_a_ranking_in_the_place_of_a_table_of_queries_is_answered_with_what_makes_one(tmp_path, capsys):
+    path = write(tmp_path / "a.json", GOOD)
+    status, _, err = run("compare.py", path, path, "--params", ROOT / "params.yaml", capsys=capsys)
+    assert status == 1 and "of a ranking with scripts/score_ranking.py --queries" in err
+
+
+@pytest.mark.parametrize("form", ["valid zip", "valid json"])
+def test_a_table_of_queries_needs_an_index(tmp_path, labels, capsys, form):
+    path = write(tmp_path / "a.json", GOOD)
+    arguments = (path, "--labels", labels[form], "--queries", tmp_path / "a.parquet")
+    status, out, err = run("score_ranking.py", *arguments, capsys=capsys)
+    assert (status, out) == (1, "") and not (tmp_path / "a.parquet").exists()
+    assert f"{labels[form]}: is not an index" in err and "scripts/index.py" in err
 
 
 @pytest.mark.parametrize("form", ["challenge index", "challenge zip", "challenge json"])

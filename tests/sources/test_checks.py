@@ -39,6 +39,24 @@ def test_zip_of_another_split_is_refused(tmp_path, split, other):
             check_zip(split_zip(tmp_path / "a.zip", other), split)
 
 
+@pytest.mark.parametrize("split", ["train", "valid", "challenge"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda name, split: f"{split}/{name}",
+        lambda name, split: name.replace(f"{split}/", f"{split}/a/"),
+        lambda name, split: name[: name.rindex("/")] + "/a" + name[name.rindex("/") :],
+    ],
+    ids=["its own folder twice", "a folder above", "a folder below"],
+)
+def test_images_of_another_depth_are_refused_as_the_index_refuses_them(tmp_path, split, change):
+    content = {change(name, split): data for name, data in members_of(split).items()}
+    path = split_zip(tmp_path / "a.zip", content=content)
+    for check in (check_zip, build_index):
+        with pytest.raises(ReidError, match="folders deep|is not below|is no championship"):
+            check(path, split)
+
+
 def test_role_without_images(tmp_path):
     content = {name: data for name, data in members_of("valid").items() if "/gallery/" not in name}
     with pytest.raises(ReidError, match="a.zip: holds no image for gallery"):

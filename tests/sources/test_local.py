@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.split import content_of, digest, members_of, png, split_folder, split_zip
+from builders.split import GAMES, content_of, digest, members_of, png, split_folder, split_zip
 from builders.zips import Part, write_parts
 from reid.core.checksums import read_sums, sum_file
 from reid.core.errors import ReidError
@@ -19,10 +19,11 @@ from reid.sources.checks import check_zip
 from reid.sources.local import from_local
 
 PNG = png(20, 10, 0)
+DEEP = f"query/{GAMES[0]}/0"  # a folder of split_folder that holds images
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test", "challenge"])
-@pytest.mark.parametrize("below", ["", "reid"])
+@pytest.mark.parametrize("below", ["", "reid", "soccernetv3/reid"])
 def test_local_zip_and_tree_hold_the_same(tmp_path, split, below):
     own = split_zip(tmp_path / "zips" / below / f"{split}.zip", split)
     split_folder(tmp_path / "trees" / below, split)
@@ -58,8 +59,8 @@ def test_tree_in_any_order_gives_the_same_bytes(tmp_path, monkeypatch):
 def test_decomposed_names_give_the_same_bytes(tmp_path):
     for folder, letter in (("a", "\u00e9"), ("b", "e\u0301")):
         for role in ("query", "gallery"):
-            (tmp_path / folder / "valid" / role / f"Atl{letter}tico").mkdir(parents=True)
-            (tmp_path / folder / "valid" / role / f"Atl{letter}tico" / "0-0-20x10.png").write_bytes(PNG)
+            (tmp_path / folder / "valid" / role / f"a/b/Atl{letter}tico/0").mkdir(parents=True)
+            (tmp_path / folder / "valid" / role / f"a/b/Atl{letter}tico/0/0-0-20x10.png").write_bytes(PNG)
     receipts = [from_local("valid", tmp_path / f"out/{f}.zip", tmp_path / f) for f in "ab"]
     assert receipts[0] == receipts[1]
 
@@ -129,11 +130,20 @@ def test_tree_errors(tmp_path):
     folder = split_folder(tmp_path / "in")
     message = local_fails(tmp_path, folder, "correct download.sha256", pin="0" * 64)
     assert "packed from" in message and str(folder) in message
-    (folder / "valid/query/9-9-20x10.png").symlink_to(tmp_path / "gone.png")
+    (folder / "valid" / DEEP / "9-9-20x10.png").symlink_to(tmp_path / "gone.png")
     local_fails(tmp_path, folder, "9-9-20x10.png: is a link to nothing, not a file")
-    (folder / "valid/query/9-9-20x10.png").unlink()
+    (folder / "valid" / DEEP / "9-9-20x10.png").unlink()
     shutil.rmtree(folder / "valid/gallery")
     local_fails(tmp_path, folder, "valid: holds no image for gallery")
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "challenge"])
+def test_a_folder_one_level_too_deep_is_refused_before_it_is_packed(tmp_path, split):
+    """As `unzip -d train train.zip` leaves it."""
+    folder = split_folder(tmp_path / "in" / split, split)
+    message = local_fails(tmp_path, tmp_path / "in", f"{folder}: is not the {split} split", split)
+    assert message.endswith(f"It holds another {split}/: set download.path in params.yaml to {folder}")
+    assert from_local(split, tmp_path / "out/a.zip", folder)["images"] == 10
 
 
 def test_link_loops(tmp_path):
@@ -179,7 +189,7 @@ SPECIAL = ("a named pipe", "a device", "a socket", "a directory", "a link to not
 
 @pytest.mark.parametrize("kind", [kind for kind in SPECIAL if kind != "a directory"])
 @pytest.mark.parametrize(
-    "name", ["query/9-9-20x10.png", "bbox_info.json", "gallery/a/b/c/0/0-0-0-0-Main_referee-7-a-2x1.png"]
+    "name", [f"{DEEP}/9-9-20x10.png", "bbox_info.json", "gallery/a/b/c/0/0-0-0-0-Main_referee-7-a-2x1.png"]
 )
 def test_special_file_in_a_tree_is_refused_and_never_read(tmp_path, kind, name):
     folder = split_folder(tmp_path / "in")
@@ -267,7 +277,7 @@ def test_hidden_thumbnails_of_a_tree_are_a_warning(tmp_path, caplog):
 # ---- bounds
 
 
-@pytest.mark.parametrize("name", ["query/9-9-20x10.png", "bbox_info.json"])
+@pytest.mark.parametrize("name", [f"{DEEP}/9-9-20x10.png", "bbox_info.json"])
 @pytest.mark.parametrize("size", [60_000_000, 10**12])
 def test_huge_file_of_a_tree_is_refused_before_it_is_read(tmp_path, name, size):
     folder = split_folder(tmp_path / "in")
@@ -304,7 +314,7 @@ def test_home_folder_of_nobody(tmp_path):
 def test_name_that_is_not_utf8(tmp_path):
     folder = split_folder(tmp_path / "in")
     try:
-        Path(os.fsdecode(os.fsencode(folder / "valid/query") + b"/Atl\xe9tico.png")).touch()
+        Path(os.fsdecode(os.fsencode(folder / "valid" / DEEP) + b"/Atl\xe9tico.png")).touch()
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     local_fails(tmp_path, folder, "is not UTF-8")

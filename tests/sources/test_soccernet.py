@@ -193,7 +193,7 @@ def test_refused_access(soccernet):
         urllib.error.HTTPError("https://x.invalid", 401, "Unauthorized", None, None),
     ):
         message = soccernet.fails(raises(error), "access is refused")
-        assert "hf auth login" in message and "download.source: local" in message
+        assert "`hf auth login` (or set HF_TOKEN)" in message and "download.source: local" in message
 
 
 def test_server_failure_is_not_called_refusal(soccernet):
