@@ -106,6 +106,7 @@ def read_sums(path: Path | str) -> Sums | None:
     """The digests beside a file; None if there are none.
 
     Raises:
+        OSError: they cannot be read.
         ReidError: they are damaged.
     """
     source = sums_path(path)
@@ -123,7 +124,7 @@ def read_sums(path: Path | str) -> Sums | None:
         if len(sums.digests) != (sums.number(size - 1) + 1 if size else 0):
             raise ValueError
         return sums
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ReidError(f"{source}: the digests of {path} are damaged; {_remedy(path)}") from error
 
 
