@@ -215,7 +215,11 @@ def read_verified(path: Path | str, limit: int | None = None) -> bytes:
     size = os.path.getsize(path)
     if limit is not None and size > limit:
         raise ReidError(f"{path}: has {size:,} bytes, and {limit:,} is the most that such a file can have")
-    content = Path(path).read_bytes()
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        error.filename = str(path)  # reading, other than opening, does not say it
+        raise
     sums = read_sums(path)
     if sums is not None:
         wrong = next((problem for problem in _problems(memoryview(content), sums)), None)

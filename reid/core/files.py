@@ -67,8 +67,8 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
                 raise ReidError(
                     f"{path}: the disk is full or a quota used up; free some space and run again"
                 ) from error
-            # Arrow names the file in the text alone
-            if written or error.filename == str(path) or str(partial) in str(error):
+            # some libraries name the file in the text alone
+            if written or error.filename in (str(path), str(partial)) or str(partial) in str(error):
                 reason = os.strerror(error.errno) if error.errno else str(error)
                 raise ReidError(f"{path}: cannot be written ({reason})") from error
         raise
@@ -127,7 +127,7 @@ def read_csv(
         content = read_verified(regular(path, maker), _CSV)
         return list(_rows(content.decode("utf-8-sig"), columns, delimiter))
     except OSError as error:
-        raise ReidError(f"{path}: cannot be read ({error.strerror}); make it with {maker}") from error
+        raise ReidError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         what = file_type.describe_bytes(content[:512])
         raise ReidError(f"{path}: is not the table expected (it is {what}); make it with {maker}") from error
@@ -171,7 +171,7 @@ def read_json(path: Path | str, limit: int = _JSON, maker: str = "") -> Any:
     try:
         return parse_json(read_verified(regular(path, maker), limit), str(path))
     except OSError as error:
-        raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ReidError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
 
 
 def put_table(path: Path | str, name: str, text: str) -> None:
@@ -279,3 +279,16 @@ def sha256(path: Path | str) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+def as_text(path: Path | str) -> str:
+    """A path for libraries that take no other than text.
+
+    Raises:
+        ReidError: it is not UTF-8, which names of files need not be.
+    """
+    try:
+        os.fspath(path).encode()
+        return os.fspath(path)
+    except UnicodeEncodeError as error:
+        raise ReidError(f"{path}: its path is not UTF-8, and safetensors opens no such file; rename it") from error
+
+

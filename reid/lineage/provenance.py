@@ -16,7 +16,7 @@ from typing import Any
 
 from reid.core.checksums import read_sums, sum_file, verify
 from reid.core.errors import ReidError
-from reid.core.files import parse_json, read_json, regular, sha256
+from reid.core.files import as_text, parse_json, read_json, regular, sha256
 
 # what decides about bytes
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-metric-learning", "numpy", "pyarrow", "pillow", "scikit-learn")
@@ -47,9 +47,9 @@ def checkpoint(path: Path) -> dict[str, Any]:
 
     found = content(path)
     try:
-        with safetensors.safe_open(path, "np") as file:
+        with safetensors.safe_open(as_text(path), "np") as file:
             text = file.metadata()["model"]
-    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ReidError(f"{path}: is not a checkpoint of this pipeline ({error!r})") from error
     model = parse_json(text.encode(), f"{path}, the parameters in it")
     return {**found, "parameters": model}

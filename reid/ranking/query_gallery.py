@@ -35,7 +35,8 @@ def read_boxes(path: Path | str) -> pa.Table:
         ReidError: the file is none of the three, or of the training split.
     """
     path = regular(path)
-    what = file_type.describe(path)
+    with open(path, "rb") as file:
+        what = file_type.describe_bytes(file.read(512))
     if what.startswith("a Parquet file"):
         return read_queried(path, BOX_COLUMNS)[0]
     if what.startswith(("a zip", "an empty zip")):
