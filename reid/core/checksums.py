@@ -92,6 +92,7 @@ def write_sums(path: Path | str, sums: Sums, of: Path | str | None = None) -> No
     partial = target.with_name(f"{target.name}.partial")
     content = {**sums._asdict(), "digests": "".join(sums.digests)}
     try:
+        partial.unlink(missing_ok=True)  # a pipe would hang, and a link be written through
         partial.write_text(json.dumps(content) + "\n", encoding="ascii")
         if of is not None:
             target.unlink(missing_ok=True)

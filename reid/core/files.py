@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
     """Write beside ``path`` and rename at the end, so that ``path`` is never seen half-written.
 
     Yields the temporary path. If the body raises, the temporary file is removed and ``path`` is left as it was. A
-    process that is killed leaves the temporary file (``.NAME.partial``), which the next run overwrites. The digests of
+    process that is killed leaves the temporary file (``.NAME.partial``), which the next run removes. The digests of
     the file lie beside it (:mod:`reid.core.checksums`).
 
     Args:
@@ -50,6 +51,11 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
     except OSError as error:
         raise ReidError(f"{path}: its folder cannot be made ({error.strerror})") from error
     partial, written = path.with_name(f".{path.name}.partial"), False
+    try:
+        partial.unlink(missing_ok=True)  # a pipe would hang, and a link be written through
+    except OSError as error:
+        reason = f"{partial.name} beside it is a directory" if os.path.isdir(partial) else error.strerror
+        raise ReidError(f"{path}: cannot be written ({reason})") from error
     try:
         yield partial
         written = True
@@ -104,6 +110,19 @@ def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Iterable[A
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def rewrite(path: Path | str, content: bytes) -> None:
+    """Give a file that people keep another content: behind a link too, with its rights, and without digests.
+
+    Raises:
+        ReidError: as :func:`replacing`.
+    """
+    path = Path(os.path.realpath(path) if os.path.islink(path) else path)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+        shutil.copymode(path, partial)
+    sums_path(path).unlink(missing_ok=True)  # people edit it
 
 
 def read_csv(
@@ -185,9 +204,7 @@ def put_table(path: Path | str, name: str, text: str) -> None:
     before, after = table_place(path, name)
     if before.endswith("\r\n"):
         text = text.replace("\n", "\r\n")
-    with replacing(path) as partial:
-        partial.write_bytes(f"{before}{text}{after}".encode())
-    sums_path(path).unlink(missing_ok=True)  # people edit it
+    rewrite(path, f"{before}{text}{after}".encode())
 
 
 def table_place(path: Path | str, name: str) -> tuple[str, str]:
@@ -275,10 +292,6 @@ def regular(path: Path | str, maker: str = "") -> Path:
     return Path(path)
 
 
-def sha256(path: Path | str) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 def as_text(path: Path | str) -> str:
     """A path for libraries that take no other than text.
 
@@ -292,3 +305,7 @@ def as_text(path: Path | str) -> str:
         raise ReidError(f"{path}: its path is not UTF-8, and safetensors opens no such file; rename it") from error
 
 
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
