@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from reid.core import dvc_lock
-from reid.core.errors import ReidError
+from reid.core.errors import ReidError, named
 
 BLOCK = 1 << 22  # bytes
 _LARGEST_SUMS = 1 << 26  # bytes: for a file of 16 TB
@@ -116,7 +116,8 @@ def read_sums(path: Path | str) -> Sums | None:
     try:
         if not source.is_file() or source.stat().st_size > _LARGEST_SUMS:
             raise ValueError
-        content = json.loads(source.read_bytes())
+        with named(source):
+            content = json.loads(source.read_bytes())
         numbers, text = [content[name] for name in ("size", "head", "block")], content["digests"]
         size, head, block = numbers
         if set(map(type, numbers)) != {int} or block < 1 or not 0 <= head <= size or not _DIGESTS.fullmatch(text):
@@ -216,11 +217,8 @@ def read_verified(path: Path | str, limit: int | None = None) -> bytes:
     size = os.path.getsize(path)
     if limit is not None and size > limit:
         raise ReidError(f"{path}: has {size:,} bytes, and {limit:,} is the most that such a file can have")
-    try:
+    with named(path):
         content = Path(path).read_bytes()
-    except OSError as error:
-        error.filename = str(path)  # reading, other than opening, does not say it
-        raise
     sums = read_sums(path)
     if sums is not None:
         wrong = next((problem for problem in _problems(memoryview(content), sums)), None)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reid.core.checksums import sum_file, sums_path, write_sums
+from reid.core.errors import named
 
 
 class Curves:
@@ -34,15 +35,12 @@ class Curves:
     def end(self) -> None:
         """Write the digests of the curves, which grow no more."""
         for path in self.folder.glob("*.tsv"):
-            write_sums(path, sum_file(path))
+            with named(path):
+                write_sums(path, sum_file(path))
 
     def _write(self, name: str, mode: str, row: list[object]) -> None:
         path = self.folder / f"{name}.tsv"
         if mode == "w":
             sums_path(path).unlink(missing_ok=True)  # engines remove a curve of before, and not its digests
-        try:
-            with open(path, mode, encoding="utf-8", newline="") as file:
-                csv.writer(file, delimiter="\t", lineterminator="\n").writerow(row)
-        except OSError as error:
-            error.filename = str(path)  # that of a full disk has none
-            raise
+        with named(path), open(path, mode, encoding="utf-8", newline="") as file:
+            csv.writer(file, delimiter="\t", lineterminator="\n").writerow(row)
