@@ -8,11 +8,12 @@ from pathlib import Path
 from reid.core import cli
 from reid.core.errors import ReidError
 from reid.core.files import write_json
+from reid.core.tables import write_parquet
 from reid.data.index import read_index
 from reid.data.thumbnails import open_store
 from reid.reports.charts import draw_charts
 from reid.reports.contact_sheet import contact_sheet
-from reid.reports.statistics import INDEX_COLUMNS, distributions, long_table, statistics, write_table
+from reid.reports.statistics import INDEX_COLUMNS, distributions, long_table, statistics
 
 
 def main(args):
@@ -28,7 +29,7 @@ def main(args):
         raise ReidError(f"--split {args.split}: is none of --index, which are of {', '.join(tables)}")
     counted = {split: distributions(table) for split, table in tables.items()}
     write_json(args.json, statistics(tables, counted, stores))
-    write_table(args.parquet, long_table(tables, counted))
+    write_parquet(args.parquet, long_table(tables, counted))
     draw_charts(counted, args.plots)
     contact_sheet(args.sheet, tables[args.split], stores[args.split], args.split)
 

@@ -87,6 +87,8 @@ def train_model(args, near):
     save(args.out, trained.selected, model)
     save(args.last, trained.last, model)
     write_json(args.summary, {"model": args.model, "trained_on": names, **trained.summary})
+    curves.end()
+    speed.end()
     state.remove()
 
 

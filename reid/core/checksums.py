@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from reid.core import dvc_lock
-from reid.core.errors import ReidError
+from reid.core.errors import ReidError, named
 
 BLOCK = 1 << 22  # bytes
 _LARGEST_SUMS = 1 << 26  # bytes: for a file of 16 TB
@@ -92,6 +92,7 @@ def write_sums(path: Path | str, sums: Sums, of: Path | str | None = None) -> No
     partial = target.with_name(f"{target.name}.partial")
     content = {**sums._asdict(), "digests": "".join(sums.digests)}
     try:
+        partial.unlink(missing_ok=True)  # a pipe would hang, and a link be written through
         partial.write_text(json.dumps(content) + "\n", encoding="ascii")
         if of is not None:
             target.unlink(missing_ok=True)
@@ -106,6 +107,7 @@ def read_sums(path: Path | str) -> Sums | None:
     """The digests beside a file; None if there are none.
 
     Raises:
+        OSError: they cannot be read.
         ReidError: they are damaged.
     """
     source = sums_path(path)
@@ -114,7 +116,8 @@ def read_sums(path: Path | str) -> Sums | None:
     try:
         if not source.is_file() or source.stat().st_size > _LARGEST_SUMS:
             raise ValueError
-        content = json.loads(source.read_bytes())
+        with named(source):
+            content = json.loads(source.read_bytes())
         numbers, text = [content[name] for name in ("size", "head", "block")], content["digests"]
         size, head, block = numbers
         if set(map(type, numbers)) != {int} or block < 1 or not 0 <= head <= size or not _DIGESTS.fullmatch(text):
@@ -123,7 +126,7 @@ def read_sums(path: Path | str) -> Sums | None:
         if len(sums.digests) != (sums.number(size - 1) + 1 if size else 0):
             raise ValueError
         return sums
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ReidError(f"{source}: the digests of {path} are damaged; {_remedy(path)}") from error
 
 
@@ -211,7 +214,8 @@ def read_verified(path: Path | str, limit: int | None = None) -> bytes:
     size = os.path.getsize(path)
     if limit is not None and size > limit:
         raise ReidError(f"{path}: has {size:,} bytes, and {limit:,} is the most that such a file can have")
-    content = Path(path).read_bytes()
+    with named(path):
+        content = Path(path).read_bytes()
     sums = read_sums(path)
     if sums is not None:
         problem = _problem(memoryview(content), sums)

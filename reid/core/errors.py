@@ -1,7 +1,9 @@
 """The one kind of error that a user is meant to read."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 
 
 class ReidError(Exception):
@@ -10,6 +12,16 @@ class ReidError(Exception):
     The message names the file, the record and what to do about it. The command-line programs print it without a
     traceback and exit with status 1; anything else that is raised is a bug and keeps its traceback.
     """
+
+
+@contextlib.contextmanager
+def named(path: Path | str) -> Iterator[None]:
+    """Let what the system says against a file name it: opening does, reading and writing do not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def summarise(problems: Iterable[str], what: str, limit: int = 20) -> str:

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
     """Write beside ``path`` and rename at the end, so that ``path`` is never seen half-written.
 
     Yields the temporary path. If the body raises, the temporary file is removed and ``path`` is left as it was. A
-    process that is killed leaves the temporary file (``.NAME.partial``), which the next run overwrites. The digests of
+    process that is killed leaves the temporary file (``.NAME.partial``), which the next run removes. The digests of
     the file lie beside it (:mod:`reid.core.checksums`).
 
     Args:
@@ -51,6 +52,11 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
         raise ReidError(f"{path}: its folder cannot be made ({error.strerror})") from error
     partial, written = path.with_name(f".{path.name}.partial"), False
     try:
+        partial.unlink(missing_ok=True)  # a pipe would hang, and a link be written through
+    except OSError as error:
+        reason = f"{partial.name} beside it is a directory" if os.path.isdir(partial) else error.strerror
+        raise ReidError(f"{path}: cannot be written ({reason})") from error
+    try:
         yield partial
         written = True
         with open(partial, "rb+") as file:
@@ -67,8 +73,8 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
                 raise ReidError(
                     f"{path}: the disk is full or a quota used up; free some space and run again"
                 ) from error
-            # Arrow names the file in the text alone
-            if written or error.filename == str(path) or str(partial) in str(error):
+            # some libraries name the file in the text alone
+            if written or error.filename in (str(path), str(partial)) or str(partial) in str(error):
                 reason = os.strerror(error.errno) if error.errno else str(error)
                 raise ReidError(f"{path}: cannot be written ({reason})") from error
         raise
@@ -106,6 +112,19 @@ def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Iterable[A
         writer.writerows(rows)
 
 
+def rewrite(path: Path | str, content: bytes) -> None:
+    """Give a file that people keep another content: behind a link too, with its rights, and without digests.
+
+    Raises:
+        ReidError: as :func:`replacing`.
+    """
+    path = Path(os.path.realpath(path) if os.path.islink(path) else path)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+        shutil.copymode(path, partial)
+    sums_path(path).unlink(missing_ok=True)  # people edit it
+
+
 def read_csv(
     path: Path | str, columns: dict[str, Callable[[str], Any]], maker: str, delimiter: str = ","
 ) -> list[dict[str, Any]]:
@@ -127,7 +146,7 @@ def read_csv(
         content = read_verified(regular(path, maker), _CSV)
         return list(_rows(content.decode("utf-8-sig"), columns, delimiter))
     except OSError as error:
-        raise ReidError(f"{path}: cannot be read ({error.strerror}); make it with {maker}") from error
+        raise ReidError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         what = file_type.describe_bytes(content[:512])
         raise ReidError(f"{path}: is not the table expected (it is {what}); make it with {maker}") from error
@@ -171,7 +190,7 @@ def read_json(path: Path | str, limit: int = _JSON, maker: str = "") -> Any:
     try:
         return parse_json(read_verified(regular(path, maker), limit), str(path))
     except OSError as error:
-        raise ReidError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ReidError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
 
 
 def put_table(path: Path | str, name: str, text: str) -> None:
@@ -185,9 +204,7 @@ def put_table(path: Path | str, name: str, text: str) -> None:
     before, after = table_place(path, name)
     if before.endswith("\r\n"):
         text = text.replace("\n", "\r\n")
-    with replacing(path) as partial:
-        partial.write_bytes(f"{before}{text}{after}".encode())
-    sums_path(path).unlink(missing_ok=True)  # people edit it
+    rewrite(path, f"{before}{text}{after}".encode())
 
 
 def table_place(path: Path | str, name: str) -> tuple[str, str]:
@@ -273,6 +290,19 @@ def regular(path: Path | str, maker: str = "") -> Path:
         problem = "there is no such file" if what == "missing" else f"is {what}, not a file"
         raise ReidError(f"{path}: {problem}" + (f"; make it with {maker}" if maker else ""))
     return Path(path)
+
+
+def as_text(path: Path | str) -> str:
+    """A path for libraries that take no other than text.
+
+    Raises:
+        ReidError: it is not UTF-8, which names of files need not be.
+    """
+    try:
+        os.fspath(path).encode()
+        return os.fspath(path)
+    except UnicodeEncodeError as error:
+        raise ReidError(f"{path}: its path is not UTF-8, and safetensors opens no such file; rename it") from error
 
 
 def sha256(path: Path | str) -> str:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from reid.core import file_type
 from reid.core.checksums import read_verified, sums_path, verify
 from reid.core.errors import ReidError
-from reid.core.files import parse_json, regular
+from reid.core.files import parse_json, regular, replacing
 from reid.core.forms import fit
 
 _LARGEST, _MOST = 1 << 32, 1 << 28  # bytes and values of a table: twenty times what the true size takes
@@ -37,7 +37,8 @@ def read_parquet(path: Path | str | bytes, columns: Sequence[str] | None = None,
 
     Raises:
         KeyError: a column is missing.
-        OSError, pyarrow.ArrowException: the file is no Parquet file.
+        OSError: the file cannot be read.
+        pyarrow.ArrowException: it is no Parquet file.
         ReidError: it is missing, not what was written, or too large.
     """
     foreign = isinstance(path, bytes) or not os.path.exists(sums_path(path))
@@ -46,6 +47,14 @@ def read_parquet(path: Path | str | bytes, columns: Sequence[str] | None = None,
         return _read(content, columns, "the table" if isinstance(path, bytes) else str(path), foreign)
     except UnicodeDecodeError as error:  # Arrow lets it through
         raise pa.ArrowInvalid(f"a name in it is no text ({error})") from error
+    except OSError as error:  # Arrow's own, of a content that lies in memory
+        raise pa.ArrowInvalid(str(error)) from error
+
+
+def write_parquet(path: Path | str, table: Any) -> None:
+    """Write a table as Parquet; Arrow itself opens no file whose name is not UTF-8."""
+    with replacing(path) as partial, open(partial, "wb") as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def _read(content: bytes, columns: Sequence[str] | None, called: str, foreign: bool) -> pa.Table:

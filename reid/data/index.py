@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
-from reid.core.files import parse_json, replacing
+from reid.core.files import parse_json
 from reid.core.splits import LABELLED, SPLITS
-from reid.core.tables import about, numbers, read_parquet
+from reid.core.tables import about, numbers, read_parquet, write_parquet
 from reid.data.completeness import missing
 from reid.raw.archive import read_member
 from reid.raw.directory import SMALLEST_PNG, Member, list_members
@@ -305,8 +304,7 @@ def _disagreements(table: Any, split: str, name: str, content: bytes) -> list[st
 def write_index(path: Path | str, table: Any, split: str, zip_sha256: str) -> None:
     """Write an index, with the split and the SHA-256 of its zip in the file's metadata."""
     what = json.dumps({"split": split, "sha256": zip_sha256})
-    with replacing(path) as partial:
-        pq.write_table(table.replace_schema_metadata({"reid": what}), partial, compression="zstd")
+    write_parquet(path, table.replace_schema_metadata({"reid": what}))
 
 
 def read_index(path: Path | str, columns: Sequence[str] | None = None) -> tuple[Any, dict[str, str]]:
@@ -327,7 +325,7 @@ def read_index(path: Path | str, columns: Sequence[str] | None = None) -> tuple[
         table = read_parquet(path, SCHEMA.names if columns is None else columns, "scripts/index.py")
         what = about(table, _ABOUT)
         _check_columns(table)
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+    except (pa.ArrowException, KeyError, ValueError) as error:
         raise ReidError(
             f"{path}: is not an index of this pipeline ({error}); make it with scripts/index.py"
         ) from error

@@ -225,7 +225,7 @@ def open_store(path: Path | str, rows: int | None = None) -> CheckedArray:
     """
     try:
         store = CheckedArray(regular(path, "scripts/thumbnails.py"))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise ReidError(f"{path}: is not a thumbnail store ({error}); make it with scripts/thumbnails.py") from error
     if store.dtype != np.uint8 or store.ndim != 4 or store.shape[3] != 3:
         raise ReidError(f"{path}: is not a thumbnail store (uint8 N x H x W x 3), but {store.dtype} {store.shape}")

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reid.core.errors import ReidError
-from reid.core.files import replacing
 from reid.core.forms import SHARE, Number
 from reid.core.splits import SCORED
-from reid.core.tables import about, arrow, column, labels, numbers, read_parquet, values
+from reid.core.tables import about, arrow, column, labels, numbers, read_parquet, values, write_parquet
 from reid.retrieval.metrics import average_precision, chance_ap, first_match_rank, inverse_negative_penalty
 
 INDEX_COLUMNS = ["role", "bbox_idx", "action_idx", "person_uid", "clazz", "id", "height", "championship"]
@@ -102,8 +100,7 @@ def query_table(
 def write_queries(path: Path | str, table: pa.Table, split: str, trained_on: bool) -> None:
     """Write a query table, with the split, and whether it was trained on, in the file's metadata."""
     what = json.dumps({"split": split, "trained_on": trained_on})
-    with replacing(path) as partial:
-        pq.write_table(table.replace_schema_metadata({"reid": what}), partial, compression="zstd")
+    write_parquet(path, table.replace_schema_metadata({"reid": what}))
 
 
 def read_queries(source: Path | str | bytes, name: Path | str) -> tuple[pa.Table, dict[str, Any]]:
@@ -123,7 +120,7 @@ def read_queries(source: Path | str | bytes, name: Path | str) -> tuple[pa.Table
         table = read_parquet(source, SCHEMA.names, _MAKER)
         split = about(table, _ABOUT)
         return _cast(table), {"split": split["split"], "trained_on": split["trained_on"]}
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+    except (pa.ArrowException, KeyError, ValueError) as error:
         raise ReidError(f"{name}: is not a table of scored queries ({error}); make it with {_MAKER}") from error
 
 

@@ -48,7 +48,7 @@ def read_lock(path: Path | str = "dvc.lock") -> list[Stage]:
     try:
         stages = dvc_lock.stages(Path(path).read_bytes())
         return [_stage(name, entry) for name, entry in stages.items()]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ReidError(f"{path}: is not a ledger of DVC ({error!r}); `make record` writes it anew") from error
 
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from reid.core.checksums import read_sums, sum_file
+from reid.core.checksums import read_sums, sum_file, verify
 from reid.core.errors import ReidError
-from reid.core.files import parse_json, read_json, regular, sha256
+from reid.core.files import as_text, parse_json, read_json, regular, sha256
 
 # what decides about bytes
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-metric-learning", "numpy", "pyarrow", "pillow", "scikit-learn")
@@ -27,9 +27,9 @@ def content(path: Path) -> dict[str, Any]:
     """Size and SHA-256 of a file; of a thumbnail store, which may have dozens of GB, that of its blocks' digests.
 
     Raises:
-        ReidError: it is missing, or no regular file.
+        ReidError: it is missing, no regular file, or not what was written.
     """
-    regular(path)
+    verify(regular(path))
     if path.suffix == ".npy":
         sums = read_sums(path) or sum_file(path)
         blocks = hashlib.sha256("".join(sums.digests).encode()).hexdigest()
@@ -41,17 +41,18 @@ def checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint with the parameters in it, seeds among them.
 
     Raises:
-        ReidError: it is missing, or no checkpoint.
+        ReidError: it is missing, not what was written, or no checkpoint.
     """
     import safetensors
 
+    found = content(path)
     try:
-        with safetensors.safe_open(regular(path), "np") as file:
+        with safetensors.safe_open(as_text(path), "np") as file:
             text = file.metadata()["model"]
-    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ReidError(f"{path}: is not a checkpoint of this pipeline ({error!r})") from error
     model = parse_json(text.encode(), f"{path}, the parameters in it")
-    return {**content(path), "parameters": model}
+    return {**found, "parameters": model}
 
 
 def commit(folder: Path | None = None) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def provenance(
         checkpoints: of the trained models.
 
     Raises:
-        ReidError: a file is missing or another.
+        ReidError: a file is missing, another, or not what was written.
     """
     return {
         "split": split,

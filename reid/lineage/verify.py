@@ -1,42 +1,60 @@
 """Compare what lies under data/ and results/ with what was recorded of it: `make verify`.
 
 Two records are there: the digests that a program writes beside each file that it makes, and the MD5 in dvc.lock. Each
-file that differs or is missing is named, with the command that makes it again. Ends with status 1 if one differs; that
-one is missing is no fault, for DVC does not bring zips, stores and pretrained weights.
+file that differs or is missing is named, with the command that makes it again. Ends with status 1 if one differs or
+cannot be read; that one is missing is no fault, for DVC does not bring zips, stores and pretrained weights, nor that
+dvc.lock records another than the program wrote: a run that was not recorded is like that.
 """
 
+import os
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from reid.core import cli
-from reid.core.checksums import difference, in_ledger, ledger_stages, read_sums, recorded
+from reid.core import cli, file_type
+from reid.core.checksums import difference, in_ledger, ledger_stages, read_sums, recorded, sums_path
 from reid.core.errors import ReidError
 from reid.lineage.lock import declared
 
 FOLDERS = ("data", "results")
 
 
-def files(folders: tuple[str, ...] = FOLDERS) -> Iterator[Path]:
-    """Everything that a run made, but for hidden files."""
-    for folder in folders:
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
-                yield path
+_UNRECORDED = (
+    "is as it was written, but dvc.lock records another: was it put there, or made without `make record` after it?"
+)
+
+
+def files(unread: Callable[[OSError], object]) -> Iterator[Path]:
+    """Everything that a run made, but for hidden files, and folders that lie where it made a file.
+
+    ``unread`` is called for each folder that cannot be read.
+    """
+    for folder in filter(os.path.lexists, FOLDERS):
+        found = []
+        for place, within, names in os.walk(folder, onerror=unread):
+            found += [Path(place, name) for name in names]
+            found += [path for name in within if os.path.lexists(sums_path(path := Path(place, name)))]
+        yield from sorted(path for path in found if not path.name.startswith("."))
 
 
 def check(path: Path, ledger: dict[str, str]) -> str | None:
-    """What is wrong with a file; an empty text if nothing is, None if nothing is recorded of it."""
+    """What is wrong with a file; an empty text if nothing is, None if nothing is recorded of it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
         sums = read_sums(path)
     except ReidError as error:
         return str(error)
-    if sums is not None:
-        problem = difference(path, sums)
-        return "" if problem is None or in_ledger(path, ledger) else problem
-    if str(path) in ledger:
-        return "" if in_ledger(path, ledger) else "differs from dvc.lock"
-    return None
+    if sums is None and str(path) not in ledger:
+        return None
+    if not path.is_file():
+        return f"is {file_type.describe(path)}, not a file"
+    problem = "differs from dvc.lock" if sums is None else difference(path, sums)
+    if in_ledger(path, ledger):
+        return ""
+    return problem or (_UNRECORDED if str(path) in ledger else "")
 
 
 def maker(path: Path, outs: Collection[str]) -> str | None:
@@ -67,21 +85,37 @@ def main() -> None:
         stages = {name: [] for name in entries}
     outs = {path for paths in stages.values() for path in paths}
     ledger = recorded(entries.values())
-    results = {path: check(path, ledger) for path in files()}
-    present = map(Path, recorded([entry for name, entry in entries.items() if name in stages]))
-    missing = [path for path in present if path.parts[0] in FOLDERS and not path.exists()]
-    wrong = {path: problem for path, problem in results.items() if problem}
-    unknown = [path for path, problem in results.items() if problem is None]
+    present = recorded([entry for name, entry in entries.items() if name in stages])
+    made = [Path(path) for path in present if Path(path).parts[0] in FOLDERS]
+    folders = [path for path in made if os.path.isdir(path) and not present[str(path)].endswith(".dir")]
+    results: dict[Path, str | None] = {}
+    unread: dict[Path, OSError] = {}
+    for path in dict.fromkeys([*files(lambda error: unread.update({Path(error.filename): error})), *folders]):
+        try:
+            results[path] = check(path, ledger)
+        except OSError as error:
+            unread[path] = error
+    missing = [path for path in made if not os.path.lexists(path) and not unread.keys() & set(path.parents)]
+    wrong = {path: problem for path, problem in results.items() if problem and problem != _UNRECORDED}
+    unknown, other = ([path for path, found in results.items() if found == what] for what in (None, _UNRECORDED))
     for path, problem in wrong.items():
-        words = [f"rm {shlex.quote(str(path))}", maker(path, outs)]
+        words = [f"rm {'-r ' * os.path.isdir(path)}{shlex.quote(str(path))}", maker(path, outs)]
         print(f"{path}: {problem}\n    {' && '.join(filter(None, words))}")
+    for path, refused in unread.items():
+        print(f"{path}: cannot be read ({refused.strerror})")
     for path in missing:
         print(f"{path}: is in dvc.lock and not here\n    {maker(path, outs) or 'snakemake --cores 8 submission'}")
     for path in unknown:
         print(f"{path}: nothing is recorded of it")
-    print(f"{len(results)} files: {len(results) - len(wrong) - len(unknown)} as recorded, {len(wrong)} differ")
+    for path in other:
+        print(f"{path}: {_UNRECORDED}")
+    good = len(results) - len(wrong) - len(unknown) - len(other)
+    more = f", {len(other)} as written and not in dvc.lock" if other else ""
+    print(f"{len(results)} files: {good} as recorded{more}, {len(wrong)} differ")
     if wrong:
         raise ReidError(f"{len(wrong)} files differ from what was written; remove them and run again")
+    if unread:
+        raise ReidError(f"{len(unread)} files or folders cannot be read; give this user the right to and run again")
 
 
 if __name__ == "__main__":

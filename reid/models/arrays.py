@@ -17,7 +17,7 @@ import torch
 
 from reid.core import checksums, file_type
 from reid.core.errors import ReidError
-from reid.core.files import parse_json, regular
+from reid.core.files import as_text, parse_json, regular
 from reid.models.torchscript import read_torchscript
 from reid.params.parsing import shown
 
@@ -47,13 +47,16 @@ def read_safetensors(path: Path | str, maker: str = "") -> Arrays:
         ReidError: it is missing, not what was written, or another kind of file; or an array in it is none of numbers.
     """
     _checked(path, maker)
-    if file_type.describe(path) != "a safetensors file":
-        raise ReidError(f"{path}: is {file_type.describe(path)}, not a safetensors file" + _made_by(maker))
+    with open(path, "rb") as file:
+        kind = file_type.describe_bytes(file.read(512))
+    if kind != "a safetensors file":
+        raise ReidError(f"{path}: is {kind}, not a safetensors file" + _made_by(maker))
     _check_header(Path(path))
+    name = as_text(path)
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
+        with safetensors.safe_open(name, "pt") as content:
+            arrays = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
+            metadata = content.metadata() or {}
     except (OSError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         raise ReidError(f"{path}: {_DAMAGED} ({shown(str(error))})" + _made_by(maker)) from error
     return Arrays(sound(arrays, path), metadata)

@@ -68,9 +68,9 @@ def embed_folder(
         "thumbnails": thumbnails.model_dump(),
         "embed": params.model_dump(),
     }
-    with replacing(path) as partial:
+    with replacing(path) as partial, open(partial, "wb") as file:  # Arrow opens no name that is not UTF-8
         schema = _schema(network.width, about)
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             rows = _rows(images, embedded(network, images, params, progress), skip_broken)
             for names, embeddings in _grouped(rows):
                 values = arrow(embeddings.reshape(-1), pa.float32())

@@ -7,7 +7,7 @@ import safetensors
 
 from reid.core import shared
 from reid.core.errors import ReidError
-from reid.core.files import parse_json, sha256
+from reid.core.files import as_text, parse_json, sha256
 from reid.core.forms import fit
 from reid.params import extensions
 from reid.params.model import Model
@@ -29,7 +29,7 @@ def content_facts(model: Model) -> dict[str, Any]:
 
 def read_about(path: Path | str) -> dict[str, Any]:
     """:func:`parse_about` of a file that :func:`reid.models.pretrained.read_init` takes."""
-    with safetensors.safe_open(path, framework="numpy") as file:
+    with safetensors.safe_open(as_text(path), framework="numpy") as file:
         return parse_about(file.metadata()["init"], path)
 
 

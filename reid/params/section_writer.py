@@ -10,9 +10,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.nodes import MappingNode, Node
 
-from reid.core.checksums import sums_path
 from reid.core.errors import ReidError
-from reid.core.files import replacing
+from reid.core.files import rewrite
 from reid.params.parsing import parse
 from reid.params.reading import check_params, read_params
 
@@ -48,9 +47,7 @@ def write_section(path: Path | str, name: str, content: dict[str, Any]) -> None:
         done = False
     if not done:
         raise ReidError(f"{path}: the section {name} cannot be rewritten; put the one printed there by hand")
-    with replacing(path) as partial:
-        partial.write_bytes(changed.encode("utf-8"))
-    sums_path(path).unlink(missing_ok=True)  # people edit it
+    rewrite(path, changed.encode("utf-8"))
 
 
 def _rewritten(text: str, name: str, old: Any, new: dict[str, Any]) -> str:

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reid.core.errors import ReidError
-from reid.core.files import replacing
-from reid.core.tables import arrow, column, numbers, read_parquet
+from reid.core.tables import arrow, column, numbers, read_parquet, write_parquet
 from reid.data.actions import Action
 from reid.params.ranking import Distances
 from reid.ranking.postprocessing_chain import change_distances, change_embeddings, change_split, of_stage
@@ -153,8 +151,7 @@ def write_distances(path: Path | str, table: pa.Table, actions: list[Action], di
         ],
         schema=SCHEMA,
     )
-    with replacing(path) as partial:
-        pq.write_table(result, partial, compression="zstd")
+    write_parquet(path, result)
 
 
 def read_distances(source: Path | str | bytes, name: Path | str = "") -> Pairs:
@@ -176,7 +173,7 @@ def read_distances(source: Path | str | bytes, name: Path | str = "") -> Pairs:
     path = name or ("distances" if isinstance(source, bytes) else source)
     try:
         table = _cast(read_parquet(source, SCHEMA.names, _MAKER))
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+    except (KeyError, ValueError, pa.ArrowException) as error:
         raise ReidError(f"{path}: is not a distance file ({error}); make it with {_MAKER}") from error
     action = column(table, "action_idx")
     lists = [table[name].chunk(0) for name in ("query", "gallery", "distance")]

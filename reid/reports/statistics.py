@@ -1,13 +1,10 @@
 """Statistics of the data: how many of what and how large, from the indexes, beside the published counts."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from reid.core.files import replacing
 from reid.core.tables import column, has_role, is_query, labels
 from reid.data import completeness
 from reid.raw.filenames import CLASSES
@@ -185,9 +182,3 @@ def long_table(tables: dict[str, pa.Table], counted: dict[str, Distributions]) -
     names = ("split", "quantity", "value", "count")
     columns = zip(*rows, strict=True)
     return pa.table({n: pa.array(c, k) for n, c, k in zip(names, columns, kinds, strict=True)})
-
-
-def write_table(path: Path | str, table: pa.Table) -> None:
-    """Write :func:`long_table`."""
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")

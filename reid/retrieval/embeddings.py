@@ -48,7 +48,7 @@ def read_embeddings(
     try:
         verify(regular(path, maker))
         embeddings = map_array(path)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise ReidError(f"{path}: is not an array of embeddings ({error}); make it with {maker}") from error
     floats = embeddings.dtype.kind == "f" and embeddings.dtype.itemsize <= 8
     if not floats or embeddings.ndim != 2 or embeddings.shape[1] == 0:
@@ -128,7 +128,7 @@ def _columns(path: Path) -> tuple[list[tuple[str, int]], pa.Array]:
         names = role.cast(pa.string()).to_pylist()
     except KeyError as error:
         raise ReidError(f"{path}: {error.args[0]}; there must be role, bbox_idx and embedding") from error
-    except (OSError, pa.ArrowException) as error:
+    except pa.ArrowException as error:
         raise ReidError(f"{path}: is not a table of embeddings ({error})") from error
     if not pa.types.is_integer(bbox.type):
         raise ReidError(f"{path}: bbox_idx must hold integers, not {bbox.type}")

@@ -4,6 +4,9 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from reid.core.checksums import sum_file, sums_path, write_sums
+from reid.core.errors import named
+
 
 class Curves:
     """Curves that grow with every epoch; those of an earlier training in the same folder are gone from the start.
@@ -18,6 +21,7 @@ class Curves:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.tsv"):
             old.unlink()
+            sums_path(old).unlink(missing_ok=True)
         for name in names:
             self._write(name, "w", ["step", name])
 
@@ -28,6 +32,15 @@ class Curves:
                 self._write(name, "w", ["step", name])
             self._write(name, "a", [step, value])
 
+    def end(self) -> None:
+        """Write the digests of the curves, which grow no more."""
+        for path in self.folder.glob("*.tsv"):
+            with named(path):
+                write_sums(path, sum_file(path))
+
     def _write(self, name: str, mode: str, row: list[object]) -> None:
-        with open(self.folder / f"{name}.tsv", mode, encoding="utf-8", newline="") as file:
+        path = self.folder / f"{name}.tsv"
+        if mode == "w":
+            sums_path(path).unlink(missing_ok=True)  # engines remove a curve of before, and not its digests
+        with named(path), open(path, mode, encoding="utf-8", newline="") as file:
             csv.writer(file, delimiter="\t", lineterminator="\n").writerow(row)

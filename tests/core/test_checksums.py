@@ -1,5 +1,6 @@
 """Digests beside files: one flipped byte anywhere is found by every reader, and what has no digests is read."""
 
+import errno
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -155,6 +157,23 @@ def test_file_that_is_too_large_is_not_read(tmp_path):
     assert read_verified(path, 5) == b"12345"
     with pytest.raises(ReidError, match="a: has 5 bytes, and 4 is the most that such a file can have"):
         read_verified(path, 4)
+
+
+@pytest.mark.parametrize("name", ["a", ".a.sums"])
+def test_what_the_system_refuses_to_read_is_named_and_not_called_damaged(tmp_path, monkeypatch, name):
+    write_json(tmp_path / "a", {})
+    read = Path.read_bytes
+
+    def fail(path):
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))  # reading says no name, as opening does
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OSError, match=rf"Input/output error: '.*/{re.escape(name)}'"):
+        read_verified(tmp_path / "a")
+    with pytest.raises(ReidError, match=rf"/{re.escape(name)}: cannot be read \(Input/output error\)$"):
+        read_json(tmp_path / "a")
 
 
 # ---- damaged digests

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, JSON and hashes."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -7,11 +8,14 @@ import os
 import re
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from reid.core import files, tables
+from reid.core.checksums import verify
 from reid.core.errors import ReidError
-from reid.core.files import read_json, replacing, sha256, write_json
+from reid.core.files import as_text, read_json, replacing, rewrite, sha256, write_json
+from reid.core.tables import write_parquet
+from reid.raw import archive
 from reid.raw.archive import pack
 
 # ---- files that appear whole
@@ -36,6 +40,36 @@ def test_error_leaves_nothing_and_keeps_the_old_file(tmp_path, error, written):
                 partial.write_text("half")
             raise error("stop")
     assert os.listdir(tmp_path) == ["old.txt"] and (tmp_path / "old.txt").read_text() == "old"
+
+
+PUT_THERE = {
+    "pipe": os.mkfifo,
+    "link": lambda path: os.symlink("precious", path),
+    "link to nothing": lambda path: os.symlink("nowhere", path),
+    "hard link": lambda path: os.link(path.with_name("precious"), path),
+}
+
+
+@pytest.mark.parametrize("name", [".a.partial", ".a.sums.partial"])
+@pytest.mark.parametrize("kind", PUT_THERE)
+def test_what_lies_at_the_temporary_name_is_removed_and_not_written_to(tmp_path, name, kind):
+    (tmp_path / "precious").write_text("precious")
+    PUT_THERE[kind](tmp_path / name)
+    write_json(tmp_path / "a", {"new": 1})
+    verify(tmp_path / "a")
+    assert read_json(tmp_path / "a") == {"new": 1} and not (tmp_path / "a").is_symlink()
+    assert sorted(os.listdir(tmp_path)) == [".a.sums", "a", "precious"]
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "name, what", [(".a.partial", ".a.partial beside it is a directory"), (".a.sums.partial", "Is a directory")]
+)
+def test_a_directory_at_the_temporary_name_is_one_error_and_stays(tmp_path, name, what):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ReidError, match=rf"a: cannot be written \({what}"):
+        write_json(tmp_path / "a", {})
+    assert os.listdir(tmp_path) == [name]
 
 
 def test_leftover_of_a_killed_process_is_overwritten(tmp_path):
@@ -69,22 +103,22 @@ def test_full_disk_is_the_users_error(tmp_path, monkeypatch, number, call):
     [
         lambda path: write_json(path, {"a": 1}),
         lambda path: pack(path, [("a.png", b"1" * 100_000)]),
+        lambda path: write_parquet(path, pa.table({"x": [1]})),  # no more than waits in memory until the end
+        lambda path: write_parquet(path, pa.table({"x": list(range(100_000))})),
     ],
-    ids=["JSON", "zip"],
+    ids=["JSON", "zip", "small table", "table"],
 )
-def test_writers_on_a_device_that_is_full(tmp_path, write):
-    (tmp_path / ".a.partial").symlink_to("/dev/full")
+def test_writers_on_a_device_that_is_full(tmp_path, monkeypatch, write):
+    @contextlib.contextmanager
+    def on_full_device(path):
+        with replacing(path) as partial:
+            partial.symlink_to("/dev/full")
+            yield partial
+
+    for module in (files, archive, tables):
+        monkeypatch.setattr(module, "replacing", on_full_device)
     with pytest.raises(ReidError, match="a: the disk is full"):
         write(tmp_path / "a")
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
-def test_parquet_on_a_device_that_is_full(tmp_path):
-    """Arrow raises its own errors: they must carry the number."""
-    (tmp_path / ".a.partial").symlink_to("/dev/full")
-    with pytest.raises(ReidError, match="a: the disk is full"), replacing(tmp_path / "a") as partial:
-        pq.write_table(pa.table({"x": list(range(1000))}), partial)
     assert os.listdir(tmp_path) == []
 
 
@@ -124,7 +158,7 @@ def test_disk_that_fails_at_the_end_is_named(tmp_path, monkeypatch, call, number
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user, who must not write")
 @pytest.mark.parametrize("write", ["write_json(path, {})", "parquet(path)"])
 def test_folder_that_must_not_be_written_is_named_whatever_writes(start_program, write):
-    """Arrow names the file in its text alone."""
+    """Arrow names a file that it opens itself in its text alone."""
     process = start_program(f"""
         import os, tempfile
         import pyarrow as pa, pyarrow.parquet as pq
@@ -150,6 +184,28 @@ def test_folder_that_must_not_be_written_is_named_whatever_writes(start_program,
     _, err = process.communicate(timeout=600)
     assert process.returncode == 1
     assert re.fullmatch(r"error: /.*/a: cannot be written \(Permission denied\)\n", err)
+
+
+# ---- files that people keep
+
+
+def test_a_file_that_people_keep_stays_behind_its_link_and_keeps_its_rights(tmp_path):
+    kept, link = tmp_path / "folder/real.yaml", tmp_path / "a.yaml"
+    kept.parent.mkdir()
+    kept.write_text("old")
+    kept.chmod(0o640)
+    link.symlink_to("folder/real.yaml")
+    rewrite(link, b"new")
+    assert link.is_symlink() and kept.read_text() == "new" and kept.stat().st_mode & 0o777 == 0o640
+    rewrite(kept, b"newer")
+    assert link.read_text() == "newer" and kept.stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["a.yaml", "folder"] and os.listdir(tmp_path / "folder") == ["real.yaml"]
+
+
+def test_a_path_that_is_no_text_is_refused_for_those_who_need_one(tmp_path):
+    assert as_text(tmp_path / "é.bin") == str(tmp_path / "é.bin")
+    with pytest.raises(ReidError, match="its path is not UTF-8, .*; rename it"):
+        as_text(tmp_path / os.fsdecode(b"\xff.bin"))
 
 
 # ---- JSON and hashes

@@ -17,6 +17,15 @@ def test_a_table_stands_between_its_comments_and_all_else_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_page_that_a_link_leads_to_stays_there_and_keeps_its_rights(tmp_path):
+    (tmp_path / "real.md").write_text(PAGE)
+    (tmp_path / "real.md").chmod(0o640)
+    (tmp_path / "page.md").symlink_to("real.md")
+    put_table(tmp_path / "page.md", "one", "new\n")
+    assert (tmp_path / "page.md").is_symlink() and "new" in (tmp_path / "real.md").read_text()
+    assert (tmp_path / "real.md").stat().st_mode & 0o777 == 0o640
+
+
 @pytest.mark.parametrize("start", ["", "\ufeff", "a line of LF\n"])
 def test_ends_of_lines_stay_and_are_the_tables(tmp_path, start):
     path = tmp_path / "page.md"

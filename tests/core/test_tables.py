@@ -13,7 +13,7 @@ import pytest
 
 from reid.core.errors import ReidError
 from reid.core.forms import COUNT
-from reid.core.tables import about, arrow, column, has_role, is_query, labels, read_parquet, values
+from reid.core.tables import about, arrow, column, has_role, is_query, labels, read_parquet, values, write_parquet
 
 
 def test_integer_column_with_hidden_labels():
@@ -55,6 +55,14 @@ def test_some_columns_are_read(tmp_path):
     assert read_parquet(tmp_path / "a.parquet", ["y"]).equals(table.select(["y"]))
     with pytest.raises(KeyError):
         read_parquet(tmp_path / "a.parquet", ["z"])
+
+
+def test_a_table_is_written_and_read_under_a_name_that_is_no_text(tmp_path):
+    path, table = tmp_path / os.fsdecode(b"\xff.parquet"), pa.table({"x": [1, 2], "y": ["a", "b"]})
+    write_parquet(path, table)
+    assert read_parquet(path).equals(table)
+    write_parquet(tmp_path / "a.parquet", table)
+    assert path.read_bytes() == (tmp_path / "a.parquet").read_bytes()
 
 
 # ---- what is no table of ours

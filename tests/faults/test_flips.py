@@ -28,6 +28,12 @@ PLACES = 25
 
 INDEX, STORE = "data/index/test.parquet", "data/thumbnails/test.npy"
 DISTANCES = "results/distances/test.parquet"
+CURVES = [
+    *["curves", "--loss", "results/training/small/curves/loss.tsv", "--learning-rate"],
+    *["results/training/small/curves/learning_rate.tsv", "--valid", "results/training/small/curves/valid_mAP.tsv"],
+    *["--averaged", "results/training/small/curves/valid_mAP_averaged.tsv"],
+    *["--summary", "results/training/small/summary.json", "--out", "x.svg"],
+]
 # a file of each kind that a program reads, and that program
 READ = {
     "data/raw/test.zip": ["index", "--split", "test", "--zip", "data/raw/test.zip", "--out", "x.parquet"],
@@ -48,12 +54,8 @@ READ = {
     ],
     DISTANCES: ["rank", "--index", INDEX, "--distances", DISTANCES, "--out", "x.json"],
     "results/queries/test.parquet": ["compare", "results/queries/test.parquet", "results/queries/test.parquet"],
-    "results/training/small/summary.json": [
-        *["curves", "--loss", "results/training/small/curves/loss.tsv", "--learning-rate"],
-        *["results/training/small/curves/learning_rate.tsv", "--valid", "results/training/small/curves/valid_mAP.tsv"],
-        *["--averaged", "results/training/small/curves/valid_mAP_averaged.tsv"],
-        *["--summary", "results/training/small/summary.json", "--out", "x.svg"],
-    ],
+    "results/training/small/summary.json": CURVES,
+    "results/training/small/curves/loss.tsv": CURVES,
     "results/submission/test.json": ["check_ranking", "results/submission/test.json", "--boxes", INDEX],
 }
 # kinds that no program reads: `make verify` reports them
@@ -71,6 +73,7 @@ WRITTEN = [
     "results/browse/test/00.js",
     "results/models/small/last.safetensors",
     "results/submission/challenge.json",
+    "results/training/small/curves/triplet.tsv",
 ]
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from builders import ROOT
 from reid.core.errors import ReidError
-from reid.core.files import write_json
+from reid.core.files import replacing, write_json
 from reid.lineage.provenance import checkpoint, commit, content, provenance
 from reid.lineage.trace import trace
 
@@ -199,6 +199,19 @@ def test_a_store_is_known_by_the_digests_of_its_blocks(tmp_path):
     second = content(tmp_path / "a.npy")
     assert "sha256" not in first and first["sha256_of_digests"] != second["sha256_of_digests"]
     assert json.loads(json.dumps(first)) == first
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.json", "a.safetensors"])
+def test_what_is_not_what_was_written_is_not_recorded(tmp_path, name):
+    with replacing(tmp_path / name) as partial:
+        safetensors.numpy.save_file({"a": np.zeros(2)}, partial, {"model": "{}"})
+    assert content(tmp_path / name) and checkpoint(tmp_path / name)
+    with open(tmp_path / name, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    for read in (content, checkpoint):
+        with pytest.raises(ReidError, match=f"{name}: is not what was written"):
+            read(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.json", "a.safetensors"])

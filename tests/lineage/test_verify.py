@@ -1,6 +1,8 @@
 """What lies here is compared with the two records of it."""
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,83 @@ def test_what_is_missing_of_the_present_stages_is_named_with_what_makes_it(capsy
         "results/browse/valid": "snakemake --cores 8 submission",
         study.format("kept"): "python scripts/study.py kept",
     }
+
+
+def record(*names):
+    """Enter files as they are into dvc.lock."""
+    outs = [{"path": name, "md5": hashlib.md5(Path(name).read_bytes()).hexdigest()} for name in names]
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"browse": {"outs": outs}}}))
+
+
+PUT_THERE = {
+    "a directory": os.mkdir,
+    "a named pipe": os.mkfifo,
+    "a device": lambda path: os.symlink("/dev/null", path),
+    "a link to nothing": lambda path: os.symlink("nowhere", path),
+    "unreadable (Too many": lambda path: os.symlink(path.name, path),
+}
+
+
+@pytest.mark.parametrize("by", ["digests", "dvc.lock"])
+@pytest.mark.parametrize("kind", PUT_THERE)
+def test_what_is_no_file_where_one_was_made_is_named(kind, by, capsys):
+    path = Path("results/a.json")
+    path.write_text("a")
+    if by == "digests":
+        write_sums(path, sum_file(path))
+    else:
+        record(str(path))
+    path.unlink()
+    PUT_THERE[kind](path)
+    with pytest.raises(ReidError, match="1 files differ"):
+        verify.main()
+    said = capsys.readouterr().out
+    assert f"{path}: is {kind}" in said and ("rm -r " in said) == (kind == "a directory")
+
+
+def test_files_that_changed_places_with_their_digests_are_noted(capsys):
+    for name in ("a", "b", "c"):
+        Path(f"results/{name}.json").write_text(name)
+    record("results/a.json", "results/b.json")
+    for one, name in (("b", "a"), ("a", "b"), ("c", "c")):
+        Path(f"results/{name}.json").write_text(one)
+        write_sums(f"results/{name}.json", sum_file(f"results/{name}.json"))
+    verify.main()
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [f"results/{n}.json: is as it was written" for n in "ab"]
+    assert last == "3 files: 1 as recorded, 2 as written and not in dvc.lock, 0 differ"
+
+
+def test_what_cannot_be_read_is_named_and_all_else_is_compared(capsys, monkeypatch):
+    """Whoever runs the tests may read everything, so that rights alone would not show it."""
+    for name in ("results/a.json", "results/b.json", "results/within/c.json"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("good")
+        write_sums(name, sum_file(name))
+    record("results/a.json", "results/within/c.json")
+    Path("results/b.json").write_text("bad!")
+    system, scan = verify.difference, os.scandir
+
+    def refusing(call, name):
+        def refuse(path, *more):
+            if str(path) == name:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+            return call(path, *more)
+
+        return refuse
+
+    monkeypatch.setattr(verify, "difference", refusing(system, "results/a.json"))
+    monkeypatch.setattr(os, "scandir", refusing(scan, "results/within"))
+    with pytest.raises(ReidError, match="1 files differ"):
+        verify.main()
+    said = capsys.readouterr().out
+    for name in ("results/a.json", "results/within"):
+        assert f"{name}: cannot be read (Permission denied)\n" in said
+    assert "results/b.json: bytes 0 to" in said and "1 files: 0 as recorded, 1 differ" in said
+
+    Path("results/b.json").write_text("good")
+    with pytest.raises(ReidError, match="2 files or folders cannot be read"):
+        verify.main()
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,13 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path, reader):
     fails("/dev/zero", "is a device, not a file", reader)
 
 
+def test_a_sound_file_whose_name_is_no_text_is_not_called_damaged(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.safetensors")
+    path.write_bytes(safetensors.torch.save(ARRAYS))
+    with pytest.raises(ReidError, match="its path is not UTF-8, and safetensors opens no such file; rename it"):
+        read_safetensors(path)
+
+
 def test_file_of_a_thousand_gigabytes_is_not_read(tmp_path):
     with open(tmp_path / "w.safetensors", "wb") as file:
         file.truncate(1 << 40)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ import torch
 from builders.model import model
 from builders.split import png
 from reid.core.errors import ReidError
+from reid.core.tables import read_parquet
 from reid.data.thumbnails import decode
 from reid.models import folder as module
 from reid.models.checkpoint import load, save
@@ -70,6 +72,14 @@ def test_embeddings_are_those_of_a_store_of_the_same_images_to_the_bit(checkpoin
     first = (tmp_path / "e.parquet").read_bytes()
     run(checkpoint, tmp_path)
     assert (tmp_path / "e.parquet").read_bytes() == first
+
+
+def test_a_table_is_made_under_a_name_that_is_no_text(checkpoint, images, tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.parquet")
+    embed_folder(
+        checkpoint, tmp_path / "images", path, THUMBNAILS, Embed(batch_size=4, flip_test=True), progress=False
+    )
+    assert read_parquet(path).equals(run(checkpoint, tmp_path)[1])
 
 
 def test_all_broken_images_are_named_in_one_error_and_nothing_is_written(checkpoint, images, tmp_path):

@@ -150,6 +150,15 @@ def test_what_is_equal_keeps_its_form_and_no_comment_is_lost(tmp_path, section, 
     assert content_of(path)["distances"] == section
 
 
+def test_file_that_a_link_leads_to_stays_there_and_keeps_its_rights(tmp_path):
+    kept, link = tmp_path / "real.yaml", tmp_path / "params.yaml"
+    kept.write_text(RECIPES[0].read_text(encoding="utf-8"), encoding="utf-8")
+    kept.chmod(0o640)
+    link.symlink_to("real.yaml")
+    write_section(link, "distances", SIMPLEST)
+    assert link.is_symlink() and content_of(kept)["distances"] == SIMPLEST and kept.stat().st_mode & 0o777 == 0o640
+
+
 def test_section_without_steps_keeps_their_comments_and_gets_others_again(tmp_path):
     path = with_section(tmp_path, BLOCK)
     write_section(path, "distances", {"metric": "cosine"})

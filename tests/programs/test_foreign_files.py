@@ -3,6 +3,9 @@
 It ends at once with one error that names the file and says what it is, without traceback, and makes nothing.
 """
 
+import builtins
+import errno
+import io
 import os
 import pickle
 import re
@@ -176,7 +179,7 @@ SPECIAL = {
     "link to nothing": "a link to nothing",
 }
 WHOLE = ("zip", "array", "table", "JSON")
-KINDS = (*BYTES, *SPECIAL, *WHOLE, "half", "another split", "of training")
+KINDS = (*BYTES, *SPECIAL, *WHOLE, "half", "another split", "of training", "unreadable")
 
 
 def foreign(folder, kind, name, splits):
@@ -208,10 +211,24 @@ def foreign(folder, kind, name, splits):
         path.write_bytes(right.read_bytes()[: right.stat().st_size // 2 - 1])
     elif kind == "another split":
         shutil.copy(splits["test"][name], path)
+    elif kind == "unreadable":
+        shutil.copy(right, path)
     elif kind == "of training":
         table = of_training(read_index(right)[0])
         pq.write_table(table.replace_schema_metadata({"reid": '{"split": "train", "sha256": "0"}'}), path)
     return path, SPECIAL.get(kind, "")
+
+
+def refuse(monkeypatch, path):
+    """Let the system refuse to open a file, as to a user without the right to read it."""
+    for module in (builtins, io, os):
+
+        def opened(name, *more, system=module.open, **others):
+            if str(name) == str(path):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return system(name, *more, **others)
+
+        monkeypatch.setattr(module, "open", opened)
 
 
 def named(name):
@@ -236,7 +253,9 @@ def cases():
 
 
 @pytest.mark.parametrize("program, place, kind", list(cases()))
-def test_foreign_file_is_one_error_with_its_name_and_what_it_is(tmp_path, capsys, splits, program, place, kind):
+def test_foreign_file_is_one_error_with_its_name_and_what_it_is(
+    tmp_path, capsys, monkeypatch, splits, program, place, kind
+):
     names, more = PROGRAMS[program]
     out = tmp_path / "out"
     words, what, path = [], "", None
@@ -251,7 +270,10 @@ def test_foreign_file_is_one_error_with_its_name_and_what_it_is(tmp_path, capsys
     capsys.readouterr()
     if program == "describe.py" and kind == "another split":
         words += ["--split", "test"]
-    status = run(program, words)
+    with monkeypatch.context() as patch:
+        if kind == "unreadable":
+            refuse(patch, path)
+        status = run(program, words)
     said, err = capsys.readouterr()
     assert status == 1, (said, err)
     assert "Traceback" not in err and err.count("error: ") == 1 and err.startswith("error: "), err
@@ -267,6 +289,8 @@ def test_foreign_file_is_one_error_with_its_name_and_what_it_is(tmp_path, capsys
         what = "queries/valid.parquet: is missing"
     if names[place] != "params" or kind in SPECIAL:
         assert what in message, err
+    if kind == "unreadable":  # that it is damaged, or of another kind, is not the reason
+        assert re.search(r"(must not be|cannot be) read", err) and not re.search("make it|is not|is no ", err), err
     made = [file for file in out.rglob("*") if file.is_file()] if out.exists() else []
     assert not made and (said == "" or program == "tune.py"), made
     assert not sums_path(path).exists()

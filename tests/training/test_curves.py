@@ -1,7 +1,13 @@
 """Curve files of a training."""
 
 import csv
+import os
 
+import pytest
+
+from reid.core.checksums import sums_path, verify
+from reid.core.errors import ReidError
+from reid.reports.curves import read_curve
 from reid.training.curves import Curves
 
 
@@ -39,3 +45,37 @@ def test_points_of_an_earlier_training_are_gone_from_the_start(tmp_path):
     assert points(tmp_path / "loss.tsv") == (["step", "loss"], [])
     curves.add(0, {"loss": 3.0})
     assert points(tmp_path / "loss.tsv") == (["step", "loss"], [(0, 3.0)])
+
+
+def test_curves_that_have_ended_are_read_only_as_they_were_written(tmp_path):
+    curves = Curves(tmp_path, ["loss"])
+    curves.add(0, {"loss": 3.5, "triplet": 2.5})
+    assert read_curve(tmp_path / "loss.tsv", "loss")[1] == [3.5]  # as it grows
+    curves.end()
+    assert read_curve(tmp_path / "loss.tsv", "loss")[1] == [3.5]
+    for name in ("loss", "triplet"):
+        path = tmp_path / f"{name}.tsv"
+        path.write_text(path.read_text().replace(".5", ".1"))
+        with pytest.raises(ReidError, match=rf"{name}\.tsv: is not what was written"):
+            read_curve(path, name)
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_digests_of_an_earlier_training_are_gone_from_the_start(tmp_path, removed):
+    for number in range(2):
+        curves = Curves(tmp_path, ["loss"])
+        curves.add(number, {"loss": number, "triplet": number})
+        for name in ("loss", "triplet"):
+            verify(tmp_path / f"{name}.tsv")
+        curves.end()
+        if removed:  # as engines do before a training
+            (tmp_path / "loss.tsv").unlink()
+    assert sums_path(tmp_path / "triplet.tsv").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_a_curve_on_a_full_disk_is_named(tmp_path):
+    curves = Curves(tmp_path, ["loss"])
+    (tmp_path / "triplet.tsv").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*triplet\.tsv'"):
+        curves.add(0, {"triplet": 1.0})

@@ -254,9 +254,11 @@ def test_program_that_is_killed_ends_in_the_same_file(data, tmp_path):
     for file in ("a.safetensors", "last.safetensors", "s.json"):
         assert sha256(tmp_path / "killed" / file) == sha256(tmp_path / "whole" / file)
     curves = {path.name: path.read_bytes() for path in (tmp_path / "whole/curves").iterdir()}
-    assert set(curves) == {f"{name}.tsv" for name in (*CURVES, "triplet", "id")}
+    names = [f"{name}.tsv" for name in (*CURVES, "triplet", "id")]
+    assert set(curves) == {*names, *(f".{name}.sums" for name in names)}
     assert curves == {path.name: path.read_bytes() for path in (tmp_path / "killed/curves").iterdir()}
-    assert [path.name for path in (tmp_path / "whole/speed").iterdir()] == ["images_per_second.tsv"]
+    speed = "images_per_second.tsv"
+    assert {path.name for path in (tmp_path / "whole/speed").iterdir()} == {speed, f".{speed}.sums"}
     assert not state.exists()
     of_class = [name.startswith(("Player", "Goalkeeper")) for name in data[1]["clazz"].to_pylist()]
     assert read_json(tmp_path / "whole/s.json")["thumbnails"] == sum(of_class) < len(of_class)
