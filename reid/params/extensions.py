@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import reid
+from reid.core.cli import of_memory
 from reid.core.errors import ReidError
 from reid.params.registries import ALL
 
@@ -63,20 +64,26 @@ def source(builder: object, error: BaseException | None = None) -> str:
 
 
 @contextlib.contextmanager
-def named(builder: object, what: str) -> Iterator[None]:
+def named(builder: object, what: str, *others: object) -> Iterator[None]:
     """A context in which an error of an extension's part is one that names its file; errors of our own stay.
+
+    So do those that say already what to do: of a ReidError, and for want of memory.
 
     Args:
         builder: what builds the part.
         what: the parameter and its value, for the message.
+        others: what builds parts that work with it, any of which may have failed.
 
     Raises:
         ReidError: the extension failed.
     """
     try:
         yield
+    except ReidError:
+        raise
     except Exception as error:
-        if file := source(builder, error):
+        files = dict.fromkeys(source(one, error) for one in (builder, *others))
+        if (file := "".join(files)) and not of_memory(error):
             raise ReidError(f"{what}{file} fails: {type(error).__name__}: {error}") from error
         raise
 

@@ -6,12 +6,14 @@ Slow: a clone is trained a few times on a very small data set.
 import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 
 from builders import ROOT, thorough
 from builders.clone import Clone
 from reid.core.splits import RANKED
+from reid.ranking.distances import read_distances
 
 TEXT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.slow
@@ -85,6 +87,18 @@ def test_a_backbone_and_an_augmentation_go_all_the_way_to_the_embeddings(clone):
     clone.run("snakemake", "--cores", "8", "results/embeddings/small/valid.npy")
     summary = json.loads((clone.folder / "results/training/small/summary.json").read_text())
     assert summary["backbone"] == "tiny" and summary["parameters"] < 100_000
+
+
+def test_a_post_processing_step_is_applied_to_each_action(clone):
+    (_, code), (_, use) = blocks("A post-processing step")
+    (clone.folder / "extensions/centre.py").write_text(code)
+    clone.params["distances"].update(yaml.safe_load(use))
+    clone.write_params()
+    clone.run("snakemake", "--cores", "8", "results/distances/valid.parquet")
+    pairs = read_distances(clone.folder / "results/distances/valid.parquet")
+    _, box = np.unique(np.stack([pairs.action, pairs.gallery]), axis=1, return_inverse=True)
+    assert np.ptp(pairs.distance) > 1e-3
+    np.testing.assert_allclose(np.bincount(box.ravel(), pairs.distance), 0, atol=1e-9)
 
 
 @thorough
