@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from reid.core.cli import log
+from reid.core.errors import ReidError
 from reid.core.parallel import cores
 
 
@@ -51,7 +52,7 @@ def strict_where_possible(work: Callable[[], object]) -> bool:
     torch.set_deterministic_debug_mode("error")
     try:
         work()
-    except RuntimeError as error:
+    except (RuntimeError, ReidError) as error:  # the latter of an extension's part
         if "deterministic" not in str(error):
             raise
         torch.set_deterministic_debug_mode("warn")
