@@ -56,7 +56,8 @@ def strict_where_possible(work: Callable[[], object]) -> bool:
         if "deterministic" not in str(error):
             raise
         torch.set_deterministic_debug_mode("warn")
-        log.warning("two trainings of one seed may differ in their last digits here: %s", str(error).partition(",")[0])
+        what = str(error).partition(", but")[0]
+        log.warning("two trainings of one seed may differ in their last digits here: %s", what)
         return False
     return True
 
