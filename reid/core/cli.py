@@ -216,18 +216,25 @@ _OF_GPU = re.compile("CUDA out of memory|CUDA error: out of memory|Cuda failure.
 _ASKED = re.compile(r"(?:allocate|Requested size:) ([\d.]+ ?\w+)")  # by NumPy and PyTorch
 
 
-def _remedy(error: Exception) -> str | None:
-    """What a user can do about an exception that is nobody's bug: of the system, or for want of memory."""
+def of_memory(error: Exception) -> str | None:
+    """What a user can do about an exception for want of memory; None for another one."""
     text = str(error)
     of_gpu = type(error).__name__ == "OutOfMemoryError" or bool(_OF_GPU.search(text))
-    if isinstance(error, MemoryError) or of_gpu or "DefaultCPUAllocator: can't allocate" in text:
-        asked = _ASKED.search(text)
-        return (
-            f"the {'GPU' if of_gpu else 'machine'} has too little memory"
-            + (f" (asked for {asked[1]})" if asked else "")
-            + "; lower sampler.actions, identities or instances, embed.batch_size, chunk or input, set "
-            + ("network.checkpointing" if of_gpu else "network.checkpointing, or use fewer --threads")
-        )
+    if not (isinstance(error, MemoryError) or of_gpu or "DefaultCPUAllocator: can't allocate" in text):
+        return None
+    asked = _ASKED.search(text)
+    return (
+        f"the {'GPU' if of_gpu else 'machine'} has too little memory"
+        + (f" (asked for {asked[1]})" if asked else "")
+        + "; lower sampler.actions, identities or instances, embed.batch_size, chunk or input, set "
+        + ("network.checkpointing" if of_gpu else "network.checkpointing, or use fewer --threads")
+    )
+
+
+def _remedy(error: Exception) -> str | None:
+    """What a user can do about an exception that is nobody's bug: of the system, or for want of memory."""
+    if remedy := of_memory(error):
+        return remedy
     if isinstance(error, OSError) and error.errno is not None:
         what = _OF_SYSTEM.get(error.errno, error.strerror or "cannot be used")
         return f"{error.filename}: {what}" if error.filename is not None else str(what)

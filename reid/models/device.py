@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from reid.core.cli import log
+from reid.core.errors import ReidError
 from reid.core.parallel import cores
 
 
@@ -51,11 +52,12 @@ def strict_where_possible(work: Callable[[], object]) -> bool:
     torch.set_deterministic_debug_mode("error")
     try:
         work()
-    except RuntimeError as error:
+    except (RuntimeError, ReidError) as error:  # the latter of an extension's part
         if "deterministic" not in str(error):
             raise
         torch.set_deterministic_debug_mode("warn")
-        log.warning("two trainings of one seed may differ in their last digits here: %s", str(error).partition(",")[0])
+        what = str(error).partition(", but")[0]
+        log.warning("two trainings of one seed may differ in their last digits here: %s", what)
         return False
     return True
 

@@ -1,6 +1,7 @@
 """The network that turns images into embeddings: a backbone without its classifier, and what may follow it."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -86,22 +87,23 @@ class Embedder(nn.Module):
             where: the parameter that asks for this size, for messages.
 
         Raises:
-            ReidError: the backbone does not take them.
+            ReidError: the backbone does not take them, or gives another number of embeddings than of images.
         """
         training = self.training
         self.backbone.eval()
         self.pool.eval()
         try:
             with torch.no_grad():
-                features = self.backbone(torch.zeros(1, 3, *size))
+                features = self.backbone(torch.zeros(2, 3, *size))
                 if not isinstance(self.pool, nn.Identity):
                     check(features, self.pool, self.params.pooling.kind)
-                return self.pool(features).flatten(1).shape[1]
+                pooled = self.pool(features)
+                if pooled.ndim < 2 or len(pooled) != 2:
+                    raise ValueError(f"two images give {list(pooled.shape)}, which is no row for each")
+                return pooled.flatten(1).shape[1]
         except Exception as error:
             backbone, pooling = self.params.backbone_name, self.params.pooling.kind
-            builder = BACKBONES.builder(backbone) if backbone in BACKBONES else None
-            of_backbone = extensions.source(builder, error)
-            of_pooling = extensions.source(POOLINGS.builder(pooling), error)
+            of_backbone, of_pooling = (extensions.source(builder, error) for builder in self.builders)
             own = not of_backbone and not of_pooling
             if own and not isinstance(error, RuntimeError | AssertionError | ValueError | IndexError):
                 raise
@@ -112,6 +114,20 @@ class Embedder(nn.Module):
         finally:
             self.backbone.train(training)
             self.pool.train(training)
+
+    @property
+    def builders(self) -> tuple[object, object]:
+        """What builds backbone (None unless it is registered) and pooling."""
+        backbone = self.params.backbone_name
+        return BACKBONES.builder(backbone) if backbone in BACKBONES else None, POOLINGS.builder(
+            self.params.pooling.kind
+        )
+
+    def named(self) -> AbstractContextManager[None]:
+        """A context in which an error of an extension's backbone or pooling names its file."""
+        backbone, pooling = self.builders
+        what = f"network: {self.params.backbone_name} with pooling {self.params.pooling.kind}"
+        return extensions.named(backbone, what, pooling)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Turn store rows into network input on the images' device.

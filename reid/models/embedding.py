@@ -71,7 +71,7 @@ def embed_batches(
     where, network = network.mean.device, folded(network)
 
     def function(images: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode(), compute.autocast(dtype, where):
+        with network.named(), torch.inference_mode(), compute.autocast(dtype, where):
             return embeddings_of(network, images, flip_test)
 
     if where.type == "cuda":

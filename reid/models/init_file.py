@@ -21,7 +21,7 @@ def content_facts(model: Model) -> dict[str, Any]:
         "network": network,
         "input": model.input.model_dump(mode="json"),
         "file": path and {"name": Path(path).name, "sha256": sha256(path)},
-        "extensions": [sha256(file) for file in extensions.files()],
+        "extensions": extensions.digests(),
         "code": shared.code("models"),
         "versions": shared.versions("torchvision", "timm", "safetensors"),
     }

@@ -21,11 +21,14 @@ class Embed(Section):
 
 
 class Step(Section):
-    """What every post-processing step has: ``stage`` says what it works on.
+    """What every post-processing step has: ``stage`` says what its function works on.
 
-    ``"split"``: the embeddings of all rows of a split, of each model, and the rows of each action; ``"embeddings"``:
-    those of an action's queries and gallery boxes, of each model; ``"boxes"``: the distances between
-    all boxes of an action, whose result is that between queries and gallery boxes; ``"pairs"``: the latter.
+    ``"pairs"``, ``f(distance, params)``: the distances of one action, float64, Q queries x G gallery boxes; it returns
+    as many. ``"boxes"``, ``f(distance, queries, params)``: those between all boxes of an action, (Q+G) x (Q+G), the
+    queries first, and how many these are; it returns Q x G. ``"embeddings"``, ``f(query, gallery, params)``: those of
+    an action of one model, Q x D and G x D; it returns the pair. ``"split"``, ``f(embeddings, groups, params)``: those
+    of a split of one model, N x D, and the rows of each action (int arrays); it returns N rows. What it gets is its
+    own and may be changed.
     """
 
     stage: ClassVar[Literal["split", "embeddings", "boxes", "pairs"]] = "pairs"

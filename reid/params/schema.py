@@ -193,7 +193,15 @@ def _build() -> type[Params]:
     )
 
 
-LOSSES.reserved |= {"loss", *Loss.model_fields}  # the sum of all is "loss" among their values
+# the sum of all is "loss" among their values, and these are curves beside theirs
+LOSSES.reserved |= {
+    "loss",
+    "learning_rate",
+    "valid_mAP",
+    "valid_mAP_averaged",
+    "images_per_second",
+    *Loss.model_fields,
+}
 AUGMENTATIONS.reserved |= set(Augmentation.model_fields)
 POSTPROCESSING.reserved |= {"kind"}  # nothing else stands there
 

@@ -6,17 +6,17 @@ import numpy as np
 
 from reid.core.errors import ReidError
 from reid.data.actions import Action
-from reid.params.extensions import source
+from reid.params.extensions import named, source
 from reid.params.ranking import Distances
 from reid.params.registries import POSTPROCESSING
 from reid.params.schema import parts
-from reid.ranking import postprocessing  # noqa: F401 - attaches the built-in steps to the registry
+from reid.ranking import postprocessing  # attaches the built-in steps to the registry
 
 
 def of_stage(params: Distances, stage: str) -> dict[str, Any]:
     """The steps of one stage that the parameters name, in the registry's order: name to parameters."""
-    named = parts(params.postprocessing, POSTPROCESSING)
-    return {name: step for name, step in named.items() if step.stage == stage}
+    chosen = parts(params.postprocessing, POSTPROCESSING)
+    return {name: step for name, step in chosen.items() if step.stage == stage}
 
 
 def change_split(embeddings: np.ndarray, actions: list[Action], params: Distances) -> np.ndarray:
@@ -31,11 +31,12 @@ def change_split(embeddings: np.ndarray, actions: list[Action], params: Distance
         float array N x D; float64 after a step
 
     Raises:
-        ReidError: a step returns something else, or values that are not finite.
+        ReidError: a step returns something else or values that are not finite, or an extension's fails.
     """
     for name, step in of_stage(params, "split").items():
         groups = [np.concatenate([action.query, action.gallery]) for action in actions]
-        changed = POSTPROCESSING.builder(name)(embeddings, groups, step)
+        given = embeddings if _is_ours(name) else np.array(embeddings)  # a step may change what it gets
+        changed = _run(name, actions[0], given, groups, step)
         embeddings = _array(name, actions[0], changed, (len(embeddings), None))
         if not np.isfinite(embeddings[np.concatenate(groups)]).all():
             raise _refusal(name, actions[0], "returns a value that is not finite")
@@ -56,11 +57,11 @@ def change_embeddings(
         (float array Q x D, float array G x D); float64 after a step
 
     Raises:
-        ReidError: a step returns something else, or values that are not finite.
+        ReidError: a step returns something else or values that are not finite, or an extension's fails.
     """
     for name, step in of_stage(params, "embeddings").items():
         zeros = not (query.any(axis=1).all() and gallery.any(axis=1).all())
-        result = POSTPROCESSING.builder(name)(query, gallery, step)
+        result = _run(name, action, query, gallery, step)
         if not isinstance(result, tuple) or len(result) != 2:
             raise _refusal(name, action, f"returns a {type(result).__name__}, not a pair of queries and gallery")
         query, gallery = (
@@ -76,7 +77,9 @@ def change_embeddings(
 
 
 def change_distances(distances: list[np.ndarray], actions: list[Action], params: Distances) -> list[np.ndarray]:
-    """Apply the steps of the stages boxes and pairs, all actions of one shape at once: five times as fast as singly.
+    """Apply the steps of the stages boxes and pairs.
+
+    Ours to all actions of one shape at once, five times as fast as singly; an extension's to one action at a time.
 
     Args:
         distances: one float64 array per action: queries x gallery boxes, or with a step of the stage boxes
@@ -88,7 +91,7 @@ def change_distances(distances: list[np.ndarray], actions: list[Action], params:
         list of float64 arrays, queries x gallery boxes, one per action
 
     Raises:
-        ReidError: a step returns something else, or values that are not finite.
+        ReidError: a step returns something else or values that are not finite, or an extension's fails.
     """
     for stage in ("boxes", "pairs"):
         for name, step in of_stage(params, stage).items():
@@ -97,21 +100,36 @@ def change_distances(distances: list[np.ndarray], actions: list[Action], params:
 
 
 def _apply(name: str, step: Any, distances: list[np.ndarray], actions: list[Action]) -> list[np.ndarray]:
-    """One step, applied to stacks of the actions of one shape."""
-    function = POSTPROCESSING.builder(name)
-    alike: dict[tuple[int, int], list[int]] = {}
+    """One step, applied to copies of the distances."""
+    stacked = _is_ours(name)
+    groups: dict[Any, list[int]] = {}
     for i, action in enumerate(actions):
-        alike.setdefault((len(action.query), len(action.gallery)), []).append(i)
+        groups.setdefault((len(action.query), len(action.gallery)) if stacked else i, []).append(i)
     result = [np.empty(0)] * len(actions)
-    for (queries, boxes), places in alike.items():
+    for places in groups.values():
+        action = actions[places[0]]
+        queries, boxes = len(action.query), len(action.gallery)
         stack = np.stack([distances[i] for i in places])
-        changed = function(stack, queries, step) if step.stage == "boxes" else function(stack, step)
-        changed = _array(name, actions[places[0]], changed, (len(places), queries, boxes))
-        for i, matrix in zip(places, changed, strict=True):
+        given = stack if stacked else stack[0]
+        changed = _run(name, action, given, *([queries] if step.stage == "boxes" else []), step)
+        changed = _array(name, action, changed, (*given.shape[:-2], queries, boxes))
+        for i, matrix in zip(places, changed if stacked else [changed], strict=True):
             if not np.isfinite(matrix).all():
                 raise _refusal(name, actions[i], "returns a value that is not finite")
             result[i] = matrix
     return result
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a step is a built-in one, which takes stacks of actions and leaves what it gets as it is."""
+    return getattr(POSTPROCESSING.builder(name), "__module__", None) == postprocessing.__name__
+
+
+def _run(name: str, action: Action, *arguments: Any) -> Any:
+    """What a step returns; where an extension's fails, an error that names it and the action."""
+    builder = POSTPROCESSING.builder(name)
+    with named(builder, f"action {action.action_idx}: distances.postprocessing.{name}"):
+        return builder(*arguments)
 
 
 def _array(name: str, action: Action, value: Any, shape: tuple[int | None, ...]) -> np.ndarray:

@@ -46,13 +46,18 @@ class Identities:
     """Rows to train on (of :class:`Images`), with the identity, action and game of each: int64 arrays, N.
 
     An identity (a class of the training) is a person of one action of one split, from 0; actions and games are
-    numbered from 0 too. A game that stands in several splits is one game.
+    numbered from 0 too. A game that stands in several splits is one game. The arrays cannot be written to: every epoch
+    draws from the same ones, in a resumed training too.
     """
 
     rows: np.ndarray
     identity: np.ndarray
     action: np.ndarray
     game: np.ndarray
+
+    def __post_init__(self) -> None:
+        for array in (self.rows, self.identity, self.action, self.game):
+            array.flags.writeable = False
 
     @property
     def count(self) -> int:

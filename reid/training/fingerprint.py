@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from reid.core.files import sha256
 from reid.models import device
+from reid.params import extensions
 from reid.params.base import Section
 
 
@@ -30,11 +32,10 @@ def fingerprint(model: Section, thumbnails: Section, init: str, data: list[Any],
 
 
 def code_digest(script: Path) -> str:
-    """SHA-256 of the project's code that is loaded, extensions included: a training resumes with its own code."""
+    """SHA-256 of the project's code that is loaded and of all of ``extensions/``: a training resumes with its own."""
     loaded = [str(script)]
     loaded += [
-        str(module.__file__)
-        for name, module in sys.modules.items()
-        if name.startswith(("reid.", "reid_extensions.")) and module.__file__
+        str(module.__file__) for name, module in sys.modules.items() if name.startswith("reid.") and module.__file__
     ]
-    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in sorted(loaded))).hexdigest()
+    parts = [*map(sha256, sorted(loaded)), extensions.digests()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -93,6 +93,10 @@ def make(params: Any, network: Embedder, criterion: nn.Module) -> torch.optim.Op
         made: Any = builder(groups, params)
         if not isinstance(made, torch.optim.Optimizer):
             raise TypeError(f"its builder gives a {type(made).__name__}, not a torch.optim.Optimizer")
+        if not all("scale" in group for group in made.param_groups):
+            raise TypeError(
+                "its builder must give the groups that it gets to the optimizer, not their parameters alone"
+            )
     if params.lookahead:
         made = Lookahead(made, params.lookahead.steps, params.lookahead.alpha)
     optimizer: torch.optim.Optimizer = made

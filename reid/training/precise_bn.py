@@ -58,7 +58,7 @@ def precise(network: Embedder, images: Images, batches: Sequence[np.ndarray], dt
         for norm in norms:
             norm.momentum = 1 / (number + 1)  # a running mean becomes a plain one
         x = network.prepare(torch.from_numpy(images[rows[ranks.share(len(rows))]]).to(where))
-        with device.autocast(dtype, where):
+        with network.named(), device.autocast(dtype, where):
             own = network.features(x)
         network.bnneck(ranks.gather(own, len(rows)))
     return network.eval()

@@ -8,6 +8,7 @@ import bisect
 import math
 from typing import Any
 
+from reid.core.errors import ReidError
 from reid.params import extensions
 from reid.params.registries import SCHEDULES
 from reid.params.schedule import CosineSchedule, OneCycleSchedule, PolynomialSchedule, StepSchedule
@@ -56,10 +57,17 @@ def factor(schedule: Any, progress: float, epoch: int) -> float:
         epoch: number of the present epoch, from 0.
 
     Raises:
-        ReidError: an extension's schedule fails.
+        ReidError: an extension's schedule fails, or its factor is negative or no finite number.
     """
     if schedule is None:
         return 1.0
     builder = SCHEDULES.builder(schedule.kind)
     with extensions.named(builder, f"schedule: {schedule.kind}"):
-        return float(builder(schedule, progress, epoch))
+        value = float(builder(schedule, progress, epoch))
+    if not 0 <= value < math.inf:
+        where = f"epoch {epoch + 1}, {progress:.1%} of the training"
+        raise ReidError(
+            f"schedule: {schedule.kind}{extensions.source(builder)}: its factor must be a finite number, 0 or more, "
+            f"not {value} ({where})"
+        )
+    return value

@@ -14,7 +14,9 @@ from reid.models.checkpoint import set_arrays
 from reid.models.embedder import Embedder
 from reid.models.initialisation import initialise
 from reid.models.recomputation import batch_norms
+from reid.params import extensions
 from reid.params.model import MovingAverage
+from reid.params.registries import LOSSES, OPTIMIZERS
 from reid.training import gradients, optimizers, ranks, schedules
 from reid.training.augmentation import Augment
 from reid.training.averaging import average_of
@@ -156,7 +158,7 @@ class Trainer:
         own = range(filled)[ranks.share(filled)][: self.params.chunk]
         x = torch.zeros(max(1, len(own)), 3, *network.size, device=self.device)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            with device.autocast(self.dtype, self.device):
+            with network.named(), device.autocast(self.dtype, self.device):
                 embeddings = network.features(x.to(memory_format=torch.channels_last))
             # what follows sees the whole batch
             embeddings = embeddings.repeat(-(-len(rows) // len(x)), 1)[: len(rows)]
@@ -228,17 +230,18 @@ class Trainer:
         return len(order.rows)
 
     def _embed(self, x: torch.Tensor) -> torch.Tensor:
-        try:
-            with device.autocast(self.dtype, self.device):
-                embeddings: torch.Tensor = self.features(x)
-        except Exception as error:
-            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                raise
-            reason = str(error).strip().partition("\n")[0]
-            advice = "leave it out" + (", or install a C++ compiler" if _COMPILER.search(reason) else "")
-            raise ReidError(
-                f"compile: PyTorch cannot compile {self.params.network.backbone_name} here ({reason}); {advice}"
-            ) from error
+        with self.network.named():
+            try:
+                with device.autocast(self.dtype, self.device):
+                    embeddings: torch.Tensor = self.features(x)
+            except Exception as error:
+                if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    raise
+                reason = str(error).strip().partition("\n")[0]
+                advice = "leave it out" + (", or install a C++ compiler" if _COMPILER.search(reason) else "")
+                raise ReidError(
+                    f"compile: PyTorch cannot compile {self.params.network.backbone_name} here ({reason}); {advice}"
+                ) from error
         return embeddings
 
     def _backward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
@@ -263,7 +266,9 @@ class Trainer:
         if self.params.optimizer.clip_norm:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.trained, self.params.optimizer.clip_norm)
-        self.scaler.step(self.optimizer)
+        kind = self.params.optimizer.kind
+        with extensions.named(OPTIMIZERS.builder(kind), f"optimizer: {kind}"):
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.average and isinstance(self.params.averaging, MovingAverage):
@@ -277,12 +282,20 @@ class Trainer:
         """Mean losses over the batches of the present epoch.
 
         Raises:
-            ReidError: the loss is no longer a number.
+            ReidError: the loss is no longer a number; names the losses that are not, and extensions at work there.
         """
         means = {name: float(value) / self.batch for name, value in self.sums.items()}
         if not np.isfinite(means.get("loss", 0)):
-            raise ReidError(f"epoch {self.epoch + 1}: the loss is {means['loss']}; lower optimizer.learning_rate")
+            raise ReidError(f"epoch {self.epoch + 1}: the loss is {means['loss']}{self._cause(means)}")
         return means
+
+    def _cause(self, means: dict[str, float]) -> str:
+        """Which losses are no number, and what can be done about it."""
+        wrong = [name for name in self.criterion.losses if not np.isfinite(means[name])]
+        builders = [*(LOSSES.builder(name) for name in wrong), *self.network.builders]
+        files = "".join(dict.fromkeys(map(extensions.source, builders)))
+        causes = f" ({', '.join(f'loss.{name}' for name in wrong)})" if wrong else ""
+        return f"{causes}; lower optimizer.learning_rate{f', or correct the extension{files}' if files else ''}"
 
     def end_epoch(self) -> EpochStats:
         """Close the present epoch, evaluate on valid if it is time to, and start the next epoch.

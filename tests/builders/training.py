@@ -1,5 +1,7 @@
 """What a training of tests is made of: a split of coloured noise, networks of one layer, and how to compare arrays."""
 
+import contextlib
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -72,6 +74,9 @@ def equal(one, other):
 
 class Net(torch.nn.Module):
     """One linear layer in the place of a network, which keeps what it is shown."""
+
+    builders = ()
+    named = contextlib.nullcontext
 
     def __init__(self, params, size):
         super().__init__()

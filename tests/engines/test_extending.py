@@ -5,13 +5,16 @@ Slow: a clone is trained a few times on a very small data set.
 
 import json
 import re
+import subprocess
 
+import numpy as np
 import pytest
 import yaml
 
 from builders import ROOT, thorough
 from builders.clone import Clone
 from reid.core.splits import RANKED
+from reid.ranking.distances import read_distances
 
 TEXT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.slow
@@ -38,6 +41,7 @@ def clone(tmp_path_factory):
 
 
 CHECKPOINT, CURVE = "results/models/small/model.safetensors", "results/training/small/curves/soft_margin.tsv"
+EMBEDDINGS = "results/embeddings/small/valid.npy"
 
 
 def test_a_loss_is_trained_with_and_again_when_its_file_changes(clone):
@@ -82,9 +86,31 @@ def test_an_extensions_parameters_are_checked_and_its_errors_name_it(clone):
 def test_a_backbone_and_an_augmentation_go_all_the_way_to_the_embeddings(clone):
     extension(clone, "A backbone", "tiny")
     extension(clone, "An augmentation", "grey")
-    clone.run("snakemake", "--cores", "8", "results/embeddings/small/valid.npy")
+    clone.run("snakemake", "--cores", "8", EMBEDDINGS)
     summary = json.loads((clone.folder / "results/training/small/summary.json").read_text())
     assert summary["backbone"] == "tiny" and summary["parameters"] < 100_000
+
+
+def test_a_post_processing_step_is_tried_without_an_engine_and_taken_away_without_a_trace(clone):
+    (_, code), (_, use) = blocks("A post-processing step")
+    (_, header), (_, by_hand) = blocks("Files, and what runs again")
+    before = clone.would_run(EMBEDDINGS)
+    folder = clone.folder / "extensions"
+    (folder / "helpers").mkdir()
+    contents = {"centre.py": header + code, "helpers/weigh.py": "weigh = abs\n", "scale.csv": "1\n"}
+    for name, content in contents.items():
+        (folder / name).write_text(content)
+    tried = {**clone.params, "distances": {**clone.params["distances"], **yaml.safe_load(use)}}
+    (clone.folder / "tried.yaml").write_text(yaml.safe_dump(tried))
+    subprocess.run(["bash", "-ec", by_hand], cwd=clone.folder, env=clone.environment, check=True)
+    pairs = read_distances(clone.folder / "tried/distances.parquet")
+    _, box = np.unique(np.stack([pairs.action, pairs.gallery]), axis=1, return_inverse=True)
+    assert np.ptp(pairs.distance) > 1e-3
+    np.testing.assert_allclose(np.bincount(box.ravel(), pairs.distance), 0, atol=1e-9)
+    for name in contents:
+        assert {"weights", "train", "embed"} <= set(clone.would_run(EMBEDDINGS))
+        (folder / name).unlink()
+    assert clone.would_run(EMBEDDINGS) == before == {}
 
 
 @thorough

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.fs import localfs
 from dvc.repo import Repo
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, ResourceSettings
@@ -22,7 +23,7 @@ from reid.engines import workflow as engine
 from reid.engines.outside import RECORDS
 from reid.engines.stage import INPUTS, command
 from reid.lineage.lock import declared
-from reid.params import check_params
+from reid.params import check_params, extensions
 
 TRAINABLE = [
     f"{kind}/{split}.{end}"
@@ -184,6 +185,20 @@ def test_what_extensions_may_change_depends_on_them_in_both_engines(stages, work
     }
     assert extended == {name for name, body in rule_bodies().items() if "extended=True" in body}
     assert {"weights", "train", "embed", "distances"} == extended
+
+
+def test_the_files_of_extensions_are_one_list_for_both_engines(tmp_path):
+    shutil.copy(ROOT / ".dvcignore", tmp_path)
+    names = ["a.py", "README.md", ".a.py.swp", ".cache/x", "scale.csv", "__pycache__/a.pyc"]
+    for name in [*names, *(f"helpers/{name}" for name in names), "helpers/deep/b.csv"]:
+        (tmp_path / "extensions" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "extensions" / name).write_text("any")
+    ignore = Repo.init(str(tmp_path), no_scm=True).dvcignore
+    seen = sorted(ignore.find(localfs, str(tmp_path / "extensions")))
+    assert [str(path) for path in extensions.files(tmp_path / "extensions")] == seen
+    assert [os.path.relpath(path, tmp_path / "extensions") for path in seen] == [
+        *("a.py", "helpers/README.md", "helpers/a.py", "helpers/deep/b.csv", "helpers/scale.csv", "scale.csv")
+    ]
 
 
 def rule_bodies():

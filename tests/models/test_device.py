@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from reid.core.errors import ReidError
 from reid.models import device as compute
 from reid.params.ranking import Embed
 
@@ -89,6 +90,17 @@ def test_what_cannot_repeat_itself_is_refused_unless_the_work_needs_it(caplog):
     assert "may differ in their last digits here: put_" in caplog.text
     with pytest.warns(UserWarning, match="put_"):
         x.put_(place, torch.ones(1))
+
+
+def test_what_an_extension_needs_is_allowed_too(caplog):
+    compute.prepare(1)
+    said = "loss.mine (extensions/mine.py, line 3) fails: RuntimeError: put_ has no deterministic implementation"
+
+    def work():
+        raise ReidError(f"{said}, but you set 'torch.use_deterministic_algorithms(True)'")
+
+    assert not compute.strict_where_possible(work)
+    assert caplog.text.rstrip().endswith(said)
 
 
 def test_another_error_of_the_work_is_its_own():

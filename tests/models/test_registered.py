@@ -131,6 +131,35 @@ def unbuilt_pooling(params):
 @POOLINGS.register("fails", Section)
 def failing_pooling(params):
     return Fails()
+
+
+class Shaped(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, x):
+        return self.change(x)
+
+
+@BACKBONES.register("places_as_rows", Section)
+def places_as_rows(params, size):
+    return Shaped(lambda x: x.permute(0, 2, 3, 1).reshape(-1, 3))
+
+
+@BACKBONES.register("one_row", Section)
+def one_row(params, size):
+    return Shaped(lambda x: x.mean((0, 2, 3))[None])
+
+
+@BACKBONES.register("places", Section)
+def places(params, size):
+    return nn.Identity()
+
+
+@POOLINGS.register("one_row", Section)
+def one_row_for_all(params):
+    return Shaped(lambda x: x.mean((0, 2, 3)))
 """
 
 
@@ -226,7 +255,7 @@ def test_registered_parts_are_trained_with_the_rest(extend):
     assert network.cost()["parameters"] == sum(p.numel() for p in network.parameters())
 
 
-def test_pooling_with_a_norm_is_tried_with_one_image(extend):
+def test_pooling_with_a_norm_is_tried_without_a_trace(extend):
     extend("parts", PARTS)
     network = build("strided", pooling="normed")
     assert network.width == 6
@@ -301,6 +330,16 @@ def test_parts_that_do_not_go_together_are_one_error(extend, changes, words):
         ({"backbone": "wrong_signature"}, ["wrong_signature (extensions/broken.py)", "1 positional argument"]),
         ({"backbone": "fails"}, ["network.backbone: fails (extensions/broken.py, line 24)", "32x16", "KeyError"]),
         ({"backbone": "pair"}, ["pair (extensions/broken.py)", "gives a tuple, not a tensor"]),
+        ({"backbone": "places_as_rows"}, ["places_as_rows (extensions/broken.py)", "two images give [1024, 3]"]),
+        (
+            {"backbone": "one_row"},
+            ["one_row (extensions/broken.py)", "two images give [1, 3], which is no row for each"],
+        ),
+        ({"backbone": "resnet34", "pooling": "one_row"}, ["pooling one_row (extensions/broken.py)", "IndexError"]),
+        (
+            {"backbone": "places", "pooling": "one_row"},
+            ["pooling one_row (extensions/broken.py)", "two images give [3]"],
+        ),
         ({"backbone": "resnet18"}, ["an extension registers resnet18, which is torchvision's already"]),
         ({"backbone": "resnet34", "pooling": "unbuilt"}, ["network.pooling: unbuilt (extensions/broken.py, line 48)"]),
         ({"backbone": "resnet34", "pooling": "fails"}, ["pooling fails (extensions/broken.py, line 24)", "KeyError"]),

@@ -1,13 +1,15 @@
 """Files of extensions/: loaded once, all or nothing, with errors that name file and line; their sections checked."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from builders import ROOT
 from builders.model import MODEL, changed
 from reid.core.errors import ReidError
-from reid.params import backbones, check_params, extensions
+from reid.params import WeightedLoss, backbones, check_params, extensions
 from reid.params.registries import ALL, BACKBONES, LOSSES
 from reid.params.schema import section_class
 
@@ -76,6 +78,18 @@ def test_without_the_folder_there_are_none(tmp_path):
     extensions.load(tmp_path / "extensions")
 
 
+def test_files_are_all_below_the_folder_and_those_of_the_folder_itself_are_run(folder):
+    names = ["a.py", "helpers/b.py", "helpers/deep/c.csv", "scale.csv", "helpers/README.md"]
+    others = ["README.md", ".#a.py", ".cache/x", "__pycache__/a.pyc", "helpers/__pycache__/b.pyc", "helpers/.b.py.swp"]
+    for name in names + others:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("" if name == "a.py" else "no Python")
+    assert [str(path.relative_to(folder)) for path in extensions.files(folder)] == sorted(names)
+    before = set(sys.modules)
+    extensions.load(folder)
+    assert set(sys.modules) - before == {"reid_extensions.a"}
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -115,6 +129,13 @@ def test_failure_of_a_part_names_its_file_and_line_and_one_of_our_own_stays(fold
         builder(None, None)
     with pytest.raises(ZeroDivisionError), extensions.named(check_params, "anything"):
         1 / 0  # noqa: B018
+
+
+def test_loss_cannot_have_the_name_of_a_curve_beside_it():
+    (curves,) = re.findall(r"^CURVES = \((.*?)\)", (ROOT / "scripts/train.py").read_text(), re.MULTILINE)
+    for name in [*re.findall(r'"(\w+)"', curves), "images_per_second"]:
+        with pytest.raises(ReidError, match=rf"^loss {name}: this name stands for something else"):
+            LOSSES.declare(name)(WeightedLoss)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -51,8 +51,7 @@ def shift(query, gallery, params):
 
 @POSTPROCESSING.register("nearest", Nearest)
 def nearest(distance, queries, params):
-    whole = distance[..., :queries, queries:]
-    return params.share * whole + distance.sum(axis=-1)[..., :queries, None]
+    return params.share * distance[:queries, queries:] + distance.sum(axis=1)[:queries, None]
 """
 ACTIONS = [Action(4, np.arange(2), np.arange(2, 6)), Action(9, np.arange(6, 8), np.arange(8, 12))]
 ACTIONS.append(Action(11, np.arange(12, 13), np.arange(13, 15)))
@@ -99,20 +98,55 @@ def test_built_in_steps_follow_what_an_extension_puts_before_them(load):
     np.testing.assert_allclose(one, -0.3 * np.log(share / share.sum(axis=0)), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "stage, arguments, own",
+    [("pairs", "distance", "distance"), ("boxes", "distance, queries", "distance[:queries, queries:]")],
+)
+def test_step_of_an_extension_gets_one_action_at_a_time(load, stage, arguments, own):
+    """Though two have one shape, and ours get these together."""
+    load(
+        "from reid.params import POSTPROCESSING, PostprocessingStep\n"
+        f"class Centre(PostprocessingStep):\n    stage = '{stage}'\n    on: bool = True\n"
+        f"@POSTPROCESSING.register('centre', Centre)\ndef centre({arguments}, params):\n"
+        f"    own = {own}\n    return own - own.mean(axis=0, keepdims=True)\n"
+    )
+    for one, other in zip(measured(centre={}), measured(), strict=True):
+        np.testing.assert_allclose(one, other - other.mean(axis=0), atol=1e-12)
+
+
+def test_step_of_a_split_may_change_what_it_gets_though_that_is_a_file(load, tmp_path):
+    load(
+        "from reid.params import POSTPROCESSING, PostprocessingStep\n"
+        "class Centred(PostprocessingStep):\n    stage = 'split'\n    on: bool = True\n"
+        "@POSTPROCESSING.register('centred', Centred)\ndef centred(embeddings, groups, params):\n"
+        "    embeddings -= embeddings.mean(axis=0)\n    return embeddings\n"
+    )
+    np.save(tmp_path / "e.npy", EMBEDDINGS)
+    stored = np.load(tmp_path / "e.npy", mmap_mode="r")
+    params = section_class("Distances").model_validate({"metric": "euclidean", "postprocessing": {"centred": {}}})
+    for one, other in zip(action_distances([stored], ACTIONS, params), measured(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 BODIES = {
     "pairs": {
-        "return distance[..., :-1]": "must return an array of 2 x 2 x 4, not one of 2 x 2 x 3",
-        "return distance[0]": "must return an array of 2 x 2 x 4, not one of 2 x 4",
-        "return distance.sum()": "must return an array of 2 x 2 x 4, not a float64",
-        "return None": "must return an array of 2 x 2 x 4, not a NoneType",
-        "return 'far'": "must return an array of 2 x 2 x 4, not a str",
-        "return [[1, 2], [3]]": "must return an array of 2 x 2 x 4, not a list",
+        "return distance[:, :-1]": "must return an array of 2 x 4, not one of 2 x 3",
+        "return distance[None]": "must return an array of 2 x 4, not one of 1 x 2 x 4",
+        "return distance.sum()": "must return an array of 2 x 4, not a float64",
+        "return None": "must return an array of 2 x 4, not a NoneType",
+        "return 'far'": "must return an array of 2 x 4, not a str",
+        "return [[1, 2], [3]]": "must return an array of 2 x 4, not a list",
+        "return distance / params.temprature": "AttributeError: 'Mine' object has no attribute 'temprature'",
         "return distance * np.nan": "returns a value that is not finite",
-        "distance[1, 0, 0] = np.inf; return distance": "returns a value that is not finite",
     },
     "boxes": {
-        "return distance": "must return an array of 2 x 2 x 4, not one of 2 x 6 x 6",
-        "return -np.log(0 * distance[..., :queries, queries:])": "returns a value that is not finite",
+        "return distance": "must return an array of 2 x 4, not one of 6 x 6",
+        "return distance[queries + 9]": "IndexError: index 11 is out of bounds for axis 0 with size 6",
+        "return -np.log(0 * distance[:queries, queries:])": "returns a value that is not finite",
+    },
+    "split": {
+        "return embeddings[:-1]": "must return an array of 15 x D, not one of 14 x 5",
+        "return embeddings[groups[3]]": "IndexError: list index out of range",
     },
     "embeddings": {
         "return query": "returns a ndarray, not a pair of queries and gallery",
@@ -121,16 +155,22 @@ BODIES = {
         "return query, gallery[:, :, None]": "must return an array of 4 x D, not one of 4 x 5 x 1",
         "return query[:, :3], gallery": "returns rows of 3 and 5 values",
         "return query, None": "must return an array of 4 x D, not a NoneType",
+        "return query + params.amuont, gallery": "AttributeError: 'Mine' object has no attribute 'amuont'",
         "return query / 0, gallery": "returns a value that is not finite",
         "return query, gallery * np.inf": "returns a value that is not finite",
     },
 }
-ARGUMENTS = {"pairs": "distance", "boxes": "distance, queries", "embeddings": "query, gallery"}
+ARGUMENTS = {
+    "split": "embeddings, groups",
+    "pairs": "distance",
+    "boxes": "distance, queries",
+    "embeddings": "query, gallery",
+}
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("stage, body", [(stage, body) for stage, bodies in BODIES.items() for body in bodies])
-def test_step_that_returns_anything_else_is_refused_with_its_name_and_extension(load, stage, body):
+def test_step_that_returns_anything_else_or_fails_is_refused_with_its_name_and_extension(load, stage, body):
     load(
         "import numpy as np\nfrom reid.params import POSTPROCESSING, PostprocessingStep\n"
         f"class Mine(PostprocessingStep):\n    stage = '{stage}'\n    on: bool = True\n"
@@ -139,6 +179,8 @@ def test_step_that_returns_anything_else_is_refused_with_its_name_and_extension(
     )
     with pytest.raises(ReidError) as caught:
         measured(mine={})
-    action = 9 if "[1, 0, 0]" in body else 4  # two actions have the same shape and come stacked
-    wanted = f"action {action}: distances.postprocessing.mine (extensions/other.py) {BODIES[stage][body]}"
+    line, said = "", BODIES[stage][body]
+    if "Error: " in said:
+        line, said = ", line 8", f"fails: {said}"
+    wanted = f"action 4: distances.postprocessing.mine (extensions/other.py{line}) {said}"
     assert str(caught.value) == wanted

@@ -252,6 +252,7 @@ def draw(identities, params, rng):
     return {}
 """,
     "optimizer": '''
+import torch
 from reid.params import OPTIMIZERS, Optimizer
 
 
@@ -279,15 +280,23 @@ USE = {
     "optimizer": {"optimizer": {"kind": "wrong", "learning_rate": 0.1}},
     "schedule": {"schedule": {"kind": "wrong"}},
 }
+LOWER = r"lower optimizer\.learning_rate, or correct the extension"
 BATCH = r"a batch must be an int array of rows to train on, at least one, not "
 
 
 @pytest.mark.parametrize(
     "part, returned, message",
     [
-        ("loss", "batch.embeddings.sum(1)", r"loss\.wrong{}: must be a scalar tensor, not \[16\]"),
-        ("loss", "batch.embeddings.sum().item()", r"loss\.wrong{}: must be a scalar tensor, not float"),
-        ("loss", "None", r"loss\.wrong{}: must be a scalar tensor, not NoneType"),
+        (
+            "loss",
+            "batch.embeddings.sum(1)",
+            r"loss\.wrong{}: must be a floating-point scalar tensor, not torch\.float32 \[16\]",
+        ),
+        ("loss", "batch.embeddings.sum().item()", r"loss\.wrong{}: must be a floating-point scalar tensor, not float"),
+        ("loss", "None", r"loss\.wrong{}: must be a floating-point scalar tensor, not NoneType"),
+        ("loss", "(batch.distance() > 1).sum()", r"loss\.wrong{}: must be a floating-point .*, not torch\.int64 \[\]"),
+        ("loss", "batch.embeddings.detach().sum()", r"loss\.wrong{}: has no gradient"),
+        ("loss", "batch.embeddings.sum() / 0", rf"epoch 1: the loss is (nan|-?inf) \(loss\.wrong\); {LOWER}{{}}$"),
         ("loss", "batch.colour", r"loss\.wrong{line} fails: AttributeError: .*colour"),
         (
             "augmentation",
@@ -304,14 +313,22 @@ BATCH = r"a batch must be an int array of rows to train on, at least one, not "
         ("sampler", "[[1, 2]]", rf"sampler: wrong{{}}: {BATCH}\[1, 2\]"),
         ("sampler", "[]", r"sampler: 20 identities in 5 actions are too few for one batch of "),
         ("sampler", "None", r"sampler: wrong{} fails: TypeError: "),
+        ("sampler", "rng.shuffle(identities.rows)", r"sampler: wrong{line} fails: ValueError: .*read-only"),
         ("sampler", "1 / 0", r"sampler: wrong{line} fails: ZeroDivisionError: "),
         (
             "optimizer",
             "None",
             r"optimizer: wrong{} fails: TypeError: its builder gives a NoneType, not a torch\.optim",
         ),
+        (
+            "optimizer",
+            "torch.optim.SGD([p for group in groups for p in group['params']], lr=0.1)",
+            r"optimizer: wrong{} fails: TypeError: its builder must give the groups",
+        ),
         ("optimizer", "groups[7]", r"optimizer: wrong{line} fails: IndexError: "),
         ("schedule", "'half'", r"schedule: wrong{} fails: ValueError: .*'half'"),
+        ("schedule", "-1", r"schedule: wrong{}: its factor must be a finite number, 0 or more, not -1\.0 \(epoch 1, "),
+        ("schedule", "float('nan')", r"schedule: wrong{}: its factor must be .*, not nan \(epoch 1, 0\.0% of"),
         ("schedule", "progress / epoch", r"schedule: wrong{line} fails: ZeroDivisionError: "),
     ],
 )
@@ -345,4 +362,80 @@ def test_loss_must_be_a_module(extend):
     '''
     extend("mine", "\n".join(line[8:] for line in text.splitlines()))
     with pytest.raises(ReidError, match=r"^loss\.wrong \(extensions/mine\.py\) fails: TypeError: .*not a Module"):
+        trained({**CHEAP, **USE["loss"]})
+
+
+OPTIMIZER = '''
+import torch
+from reid.params import OPTIMIZERS, Optimizer
+
+
+class Wrong(Optimizer):
+    """Wrong."""
+
+
+class Descent(torch.optim.SGD):
+    def step(self, closure=None):
+        return self.state["no"]["momentum"]
+
+
+@OPTIMIZERS.register("wrong", Wrong)
+def build(groups, params):
+    return Descent(groups, lr=0.1)
+'''
+NETWORK = """
+from torch import nn
+
+from reid.params import BACKBONES, POOLINGS, Section
+
+
+class Wrong(nn.Module):
+    def forward(self, x):
+        return {}["key"] if self.training else x
+
+
+@BACKBONES.register("wrong", Section)
+def build(params, size):
+    return nn.Sequential(nn.Conv2d(3, 4, 1), Wrong())
+
+
+@POOLINGS.register("wrong", Section)
+class Pooling(Wrong):
+    def __init__(self, params):
+        super().__init__()
+"""
+
+
+@pytest.mark.parametrize(
+    "text, changes, message",
+    [
+        (OPTIMIZER, USE["optimizer"], r"optimizer: wrong{}"),
+        (NETWORK, {"network.backbone": "wrong"}, r"network: wrong with pooling average{}"),
+        (
+            NETWORK,
+            {"network.backbone": "resnet18", "network.pooling": "wrong"},
+            r"network: resnet18 with pooling wrong{}",
+        ),
+    ],
+)
+def test_part_that_fails_at_its_first_step_is_one_error_that_names_its_file_and_line(extend, text, changes, message):
+    extend("mine", text)
+    where = r" \(extensions/mine\.py, line \d+\) fails: KeyError: "
+    with pytest.raises(ReidError, match=f"^{message.replace('{}', where)}"):
+        trained({**CHEAP, **changes})
+
+
+def test_loss_may_be_a_constant_beside_others_where_a_batch_has_no_pairs(extend):
+    extend("mine", WRONG["loss"].replace("{}", "batch.embeddings.new_zeros(())"))
+    criterion = trainer_of({**CHEAP, "loss": {"wrong": {}, "triplet": {"margin": 0.3}}}).criterion
+    embeddings = torch.ones(2, 16, requires_grad=True)
+    game = action = torch.zeros(2, dtype=torch.int64)
+    criterion(embeddings, torch.arange(2), action, game)["loss"].backward()
+    with pytest.raises(ReidError, match=r"^loss\.wrong \(extensions/mine\.py\): has no gradient"):
+        criterion(embeddings, torch.zeros(2, dtype=torch.int64), action, game)
+
+
+def test_want_of_memory_of_an_extension_is_told_as_such(extend):
+    extend("mine", WRONG["loss"].replace("{}", "batch.embeddings.new_empty(1 << 58)"))
+    with pytest.raises(RuntimeError, match="allocate"):
         trained({**CHEAP, **USE["loss"]})

@@ -21,6 +21,7 @@ from reid.core.files import read_json, sha256
 from reid.data.index import build_index, write_index
 from reid.data.thumbnails import build_store, open_store
 from reid.models.pretrained import write_init
+from reid.params import extensions
 from reid.params.data import Thumbnails
 from reid.synthetic.dataset import make_split
 from reid.training import trainer as training
@@ -191,10 +192,11 @@ def test_a_training_that_has_diverged_is_not_kept(data, tmp_path):
     assert not state.path.exists()
 
 
-def test_fingerprint_is_that_of_parameters_start_data_and_code(tmp_path, extend):
+def test_fingerprint_is_that_of_parameters_start_data_and_code(tmp_path, extend, monkeypatch):
     script = tmp_path / "train.py"
     script.write_text("print(1)")
     extension = extend("mine", "# nothing yet")
+    monkeypatch.setattr(extensions, "FOLDER", extension.parent)
     about, shape = {"split": "train", "zip_sha256": "0" * 64}, (5, 32, 16, 3)
     inputs = {"model": model(), "thumbnails": Thumbnails(height=32, width=16), "init": "a", "data": [[about, shape]]}
 
@@ -214,6 +216,11 @@ def test_fingerprint_is_that_of_parameters_start_data_and_code(tmp_path, extend)
     others.append(made())
     extension.write_text("# something now")
     others.append(made())
+    for name in ("helpers/weigh.py", "scale.csv"):  # which it may import and read
+        (extension.parent / name).parent.mkdir(exist_ok=True)
+        for content in ("1", "2"):
+            (extension.parent / name).write_text(content)
+            others.append(made())
     assert len({first, *others}) == 1 + len(others)
 
 
