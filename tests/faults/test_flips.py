@@ -73,7 +73,7 @@ WRITTEN = [
     "results/browse/test/00.js",
     "results/models/small/last.safetensors",
     "results/submission/challenge.json",
-    "results/training/small/curves/triplet.tsv",
+    "results/speed/small/images_per_second.tsv",
 ]
 
 
