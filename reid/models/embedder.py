@@ -117,11 +117,10 @@ class Embedder(nn.Module):
 
     @property
     def builders(self) -> tuple[object, object]:
-        """What builds backbone (None unless it is registered) and pooling."""
-        backbone = self.params.backbone_name
-        return BACKBONES.builder(backbone) if backbone in BACKBONES else None, POOLINGS.builder(
-            self.params.pooling.kind
-        )
+        """What builds the backbone, None unless it is registered, and the pooling."""
+        name = self.params.backbone_name
+        backbone = BACKBONES.builder(name) if name in BACKBONES else None
+        return backbone, POOLINGS.builder(self.params.pooling.kind)
 
     def named(self) -> AbstractContextManager[None]:
         """A context in which an error of an extension's backbone or pooling names its file."""
