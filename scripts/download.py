@@ -8,7 +8,7 @@ looked into first, and gets what was not there.
 from pathlib import Path
 
 from reid.core import cli, shared
-from reid.core.checksums import sums_path
+from reid.core.checksums import difference, read_sums, sums_path
 from reid.core.errors import ReidError
 from reid.core.files import write_json
 from reid.core.splits import SPLITS
@@ -31,9 +31,10 @@ def main(args):
             put_zip(place, params, args.split, args.out, receipt)
     elif params.source == "synthetic" and args.split == "challenge":
         write_labels(labels, params.synthetic.actions.challenge, params.synthetic.seed)
-    if args.split == "challenge" and params.source != "synthetic" and (sums := sums_path(labels)).exists():
-        labels.unlink(missing_ok=True)  # those of an earlier source; without digests they are somebody's own
-        sums.unlink()
+    if args.split == "challenge" and params.source != "synthetic" and (sums := read_sums(labels)):
+        if labels.exists() and difference(labels, sums) is None:  # others than an earlier source's are somebody's own
+            labels.unlink()
+        sums_path(labels).unlink()
     write_json(args.receipt, receipt)
 
 

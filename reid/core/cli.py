@@ -59,11 +59,16 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return result
 
 
-class _Plain(logging.Formatter):
+def plain(text: str) -> str:
     """Text that steers no terminal: names of files from elsewhere may hold its control characters."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class _Plain(logging.Formatter):
+    """Messages as :func:`plain` text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], super().format(record))
+        return plain(super().format(record))
 
 
 class _Terminal(logging.Handler):

@@ -51,9 +51,9 @@ def check(path: Path, ledger: dict[str, str]) -> str | None:
         return None
     if not path.is_file():
         return f"is {file_type.describe(path)}, not a file"
-    problem = "differs from dvc.lock" if sums is None else difference(path, sums)
     if in_ledger(path, ledger):
         return ""
+    problem = "differs from dvc.lock" if sums is None else difference(path, sums)
     return problem or (_UNRECORDED if str(path) in ledger else "")
 
 
@@ -98,17 +98,21 @@ def main() -> None:
     missing = [path for path in made if not os.path.lexists(path) and not unread.keys() & set(path.parents)]
     wrong = {path: problem for path, problem in results.items() if problem and problem != _UNRECORDED}
     unknown, other = ([path for path, found in results.items() if found == what] for what in (None, _UNRECORDED))
+
+    def say(line: str) -> None:
+        print(cli.plain(line))
+
     for path, problem in wrong.items():
         words = [f"rm {'-r ' * os.path.isdir(path)}{shlex.quote(str(path))}", maker(path, outs)]
-        print(f"{path}: {problem}\n    {' && '.join(filter(None, words))}")
+        say(f"{path}: {problem}\n    {' && '.join(filter(None, words))}")
     for path, refused in unread.items():
-        print(f"{path}: cannot be read ({refused.strerror})")
+        say(f"{path}: cannot be read ({refused.strerror})")
     for path in missing:
-        print(f"{path}: is in dvc.lock and not here\n    {maker(path, outs) or 'snakemake --cores 8 submission'}")
+        say(f"{path}: is in dvc.lock and not here\n    {maker(path, outs) or 'snakemake --cores 8 submission'}")
     for path in unknown:
-        print(f"{path}: nothing is recorded of it")
+        say(f"{path}: nothing is recorded of it")
     for path in other:
-        print(f"{path}: {_UNRECORDED}")
+        say(f"{path}: {_UNRECORDED}")
     good = len(results) - len(wrong) - len(unknown) - len(other)
     more = f", {len(other)} as written and not in dvc.lock" if other else ""
     print(f"{len(results)} files: {good} as recorded{more}, {len(wrong)} differ")

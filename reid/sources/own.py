@@ -21,7 +21,7 @@ from reid.core.cli import log
 from reid.core.errors import ReidError, summarise
 from reid.core.files import regular, replacing
 from reid.core.progress import bar
-from reid.core.splits import LABELLED, SPLITS
+from reid.core.splits import LABELLED, SPLITS, split_folders
 from reid.data.images import open_jpeg
 from reid.data.index import COMPARED, inconsistencies, read_path
 from reid.raw.archive import write_members
@@ -114,7 +114,7 @@ def own_dataset(
 def _check_alone(out: Path, made: Collection[str]) -> None:
     """Check that a folder holds no split of another set, which would go with those that are made for it."""
     for split in SPLITS:
-        for place in (out / f"{split}.zip", out / split):
+        for place in (path for folder in split_folders(out) for path in (folder / f"{split}.zip", folder / split)):
             if split not in made and os.path.lexists(place):
                 raise ReidError(
                     f"{place}: is of another set, and would be taken with the new {', '.join(made)}; remove it, or "

@@ -103,7 +103,7 @@ def test_a_post_processing_step_is_tried_without_an_engine_and_taken_away_withou
     tried = {**clone.params, "distances": {**clone.params["distances"], **yaml.safe_load(use)}}
     (clone.folder / "tried.yaml").write_text(yaml.safe_dump(tried))
     subprocess.run(["bash", "-ec", by_hand], cwd=clone.folder, env=clone.environment, check=True)
-    pairs = read_distances(clone.folder / "tried/distances.parquet")
+    pairs = read_distances(clone.folder / "results/tried/distances.parquet")
     _, box = np.unique(np.stack([pairs.action, pairs.gallery]), axis=1, return_inverse=True)
     assert np.ptp(pairs.distance) > 1e-3
     np.testing.assert_allclose(np.bincount(box.ravel(), pairs.distance), 0, atol=1e-9)

@@ -139,13 +139,19 @@ def test_files_that_changed_places_with_their_digests_are_noted(capsys):
     assert last == "3 files: 1 as recorded, 2 as written and not in dvc.lock, 0 differ"
 
 
+def test_names_of_files_steer_no_terminal(capsys):
+    Path("results/\x1b[2J.json").write_text("")
+    verify.main()
+    assert capsys.readouterr().out.startswith("results/\\x1b[2J.json: nothing is recorded of it\n")
+
+
 def test_what_cannot_be_read_is_named_and_all_else_is_compared(capsys, monkeypatch):
     """Whoever runs the tests may read everything, so that rights alone would not show it."""
     for name in ("results/a.json", "results/b.json", "results/within/c.json"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text("good")
         write_sums(name, sum_file(name))
-    record("results/a.json", "results/within/c.json")
+    record("results/within/c.json")
     Path("results/b.json").write_text("bad!")
     system, scan = verify.difference, os.scandir
 

@@ -40,3 +40,10 @@ def test_labels_of_ones_own_stay(download):
     (raw / NAME).write_text("own")
     download("local")
     assert (raw / NAME).read_text() == "own"
+
+
+def test_labels_of_ones_own_in_the_place_of_the_synthetic_ones_stay(download):
+    raw = download("synthetic")
+    (raw / NAME).write_text("own")
+    download("local")
+    assert (raw / NAME).read_text() == "own" and not (raw / f".{NAME}.sums").exists()

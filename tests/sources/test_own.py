@@ -195,13 +195,19 @@ def test_a_name_of_two_lines_is_told_in_one(tmp_path):
         run(tmp_path)
 
 
-@pytest.mark.parametrize("left", ["test.zip", "challenge.zip", "test/query/a.png"])
-def test_a_split_of_another_set_is_not_left_among_the_new_ones(tmp_path, left):
+@pytest.mark.parametrize(
+    "left, named",
+    [
+        ("test.zip", "test.zip"),
+        ("challenge.zip", "challenge.zip"),
+        ("test/query/a.png", "test"),
+        ("reid/test.zip", "reid/test.zip"),  # local data are looked for there too
+    ],
+)
+def test_a_split_of_another_set_is_not_left_among_the_new_ones(tmp_path, left, named):
     crops(tmp_path / "in", [2] * 10)
     put(tmp_path / "out", left, b"another set")
-    with pytest.raises(
-        ReidError, match=f"out/{left.split('/')[0]}: is of another set.*with the new train, valid; remov"
-    ):
+    with pytest.raises(ReidError, match=f"out/{named}: is of another set.*with the new train, valid; remov"):
         run(tmp_path)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [left.split("/")[0]]
 
