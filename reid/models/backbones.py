@@ -141,8 +141,10 @@ def _set_drop_path(network: nn.Module, name: str, drop_path: float) -> None:
 def _switch_dropout_off(network: nn.Module) -> None:
     """Let nothing be dropped that no parameter names: of each embedding of a pair other numbers would be missing."""
     for module in network.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
             module.p = 0.0
+        if hasattr(module, "drop_rate"):  # timm's that call a function
+            module.drop_rate = 0.0
 
 
 def _drop_last_linear(network: nn.Module, name: str) -> bool:

@@ -67,8 +67,8 @@ class Network(Section):
     )
     mean: Mean | None = Field(
         None,
-        description="of the images that the weights were trained on (RGB in 0..1); those of weights by name, "
-        "else ImageNet's, if absent",
+        description="of the images that the weights were trained on (RGB in 0..1); if absent, those of weights by "
+        "name, else what timm has for the backbone, or ImageNet's",
     )
     std: Deviation | None = Field(None, description="their standard deviation")
     init: Init | None = Field(None, description="of a network from scratch; random if absent")
