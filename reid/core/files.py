@@ -23,6 +23,7 @@ from reid.core.forms import short
 
 WRITTEN: list[Path] = []  # by this process, in order, for the program to tell
 _CSV, _JSON = 1 << 24, 1 << 26  # bytes that a file may have: far beyond what the true size needs
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -55,7 +56,7 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
         partial.unlink(missing_ok=True)  # a pipe would hang, and a link be written through
     except OSError as error:
         reason = f"{partial.name} beside it is a directory" if os.path.isdir(partial) else error.strerror
-        raise ReidError(f"{path}: cannot be written ({reason})") from error
+        raise _unwritable(path, error, reason) from error
     try:
         yield partial
         written = True
@@ -69,15 +70,18 @@ def replacing(path: Path | str, sums: Callable[[], Sums] | None = None) -> Itera
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise ReidError(
-                    f"{path}: the disk is full or a quota used up; free some space and run again"
-                ) from error
             # some libraries name the file in the text alone
-            if written or error.filename in (str(path), str(partial)) or str(partial) in str(error):
+            ours = written or error.filename in (str(path), str(partial)) or str(partial) in str(error)
+            if ours or error.errno in _FULL:
                 reason = os.strerror(error.errno) if error.errno else str(error)
-                raise ReidError(f"{path}: cannot be written ({reason})") from error
+                raise _unwritable(path, error, reason) from error
         raise
+
+
+def _unwritable(path: Path, error: OSError, reason: str | None) -> ReidError:
+    if error.errno in _FULL:
+        return ReidError(f"{path}: the disk is full or a quota used up; free some space and run again")
+    return ReidError(f"{path}: cannot be written ({reason})")
 
 
 def tell_written() -> str:

@@ -138,7 +138,7 @@ def _set_drop_path(network: nn.Module, name: str, drop_path: float) -> None:
         branch.p = drop_path * i / (len(branches) - 1)
 
 
-def _switch_dropout_off(network: nn.Module) -> None:
+def _switch_dropout_off(network: Any) -> None:
     """Let nothing be dropped that no parameter names: of each embedding of a pair other numbers would be missing."""
     for module in network.modules():
         if isinstance(module, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
