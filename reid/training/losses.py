@@ -265,16 +265,20 @@ class BatchLoss(nn.Module):
         builder = LOSSES.builder(name)
         with extensions.named(builder, f"loss.{name}"):
             value: Any = self.losses[name](batch)
-        where = f"loss.{name}{extensions.source(builder)}"
         if not isinstance(value, torch.Tensor) or value.ndim or not value.is_floating_point():
             tensor = isinstance(value, torch.Tensor)
             given = f"{value.dtype} {list(value.shape)}" if tensor else type(value).__name__
-            raise ReidError(f"{where}: must be a floating-point scalar tensor, not {given}")
+            raise self._refusal(name, f"must be a floating-point scalar tensor, not {given}")
         # a batch without pairs may give a constant, but not be all that there is
         trains = value.requires_grad or not batch.embeddings.requires_grad
         if not trains and (len(self.losses) == 1 or batch.positive.any()):
-            raise ReidError(
-                f"{where}: has no gradient, so that nothing is learned from it; compute it from the batch "
-                "with torch, without .detach(), .item() or comparisons alone"
+            raise self._refusal(
+                name,
+                "has no gradient, so that nothing is learned from it; compute it from the batch with torch, without "
+                ".detach(), .item() or comparisons alone",
             )
         return value
+
+    def _refusal(self, name: str, what: str) -> ReidError:
+        """Looks for the extension's file, which a step that goes well has no time for."""
+        return ReidError(f"loss.{name}{extensions.source(LOSSES.builder(name))}: {what}")

@@ -320,27 +320,27 @@ def test_compiled_network_is_the_one_that_is_trained(monkeypatch):
     assert called == ["max-autotune"]
 
 
-def test_network_that_cannot_be_compiled_is_one_error(monkeypatch):
-    class InductorError(RuntimeError):
-        __module__ = "torch._inductor.exc"
-
+@pytest.mark.parametrize(
+    "module, reason, message",
+    [
+        (
+            "torch._inductor.exc",
+            "InvalidCxxCompiler: no working C++ compiler\n\nSet TORCHDYNAMO_VERBOSE=1",
+            r"^compile: .* here \(InvalidCxxCompiler: no working C\+\+ compiler\)",
+        ),
+        (  # advice on a compiler is for those without one
+            "torch._dynamo.exc",
+            "call to a module that torch.compiler.disable has marked",
+            r"^compile: PyTorch cannot compile .* has marked\); leave it out$",
+        ),
+    ],
+)
+def test_network_that_cannot_be_compiled_is_one_error(monkeypatch, module, reason, message):
     def compiled(x):
-        raise InductorError("InvalidCxxCompiler: no working C++ compiler\n\nSet TORCHDYNAMO_VERBOSE=1")
+        raise type("Refusal", (RuntimeError,), {"__module__": module})(reason)
 
     monkeypatch.setattr(torch, "compile", lambda function, mode: compiled)
-    with pytest.raises(ReidError, match=r"^compile: .* here \(InvalidCxxCompiler: no working C\+\+ compiler\)"):
-        trained({**CHEAP, "compile": "default"})
-
-
-def test_advice_on_a_compiler_is_for_those_without_one(monkeypatch):
-    class Unsupported(RuntimeError):
-        __module__ = "torch._dynamo.exc"
-
-    def compiled(x):
-        raise Unsupported("call to a module that torch.compiler.disable has marked")
-
-    monkeypatch.setattr(torch, "compile", lambda function, mode: compiled)
-    with pytest.raises(ReidError, match=r"^compile: PyTorch cannot compile .* has marked\); leave it out$"):
+    with pytest.raises(ReidError, match=message):
         trained({**CHEAP, "compile": "default"})
 
 
