@@ -153,9 +153,14 @@ class Embedder(nn.Module):
         return self.bnneck(self.features(x))
 
     @property
-    def normalises_batches(self) -> bool:
-        """Whether :meth:`features` of an image depend on its batch in training."""
-        return bool(batch_norms(self.backbone, self.pool, self.projection))
+    def batch_normalised(self) -> list[str]:
+        """Names of the parts by whose batch norms :meth:`features` of an image depend on its batch in training."""
+        parts = {
+            self.params.backbone_name: self.backbone,
+            f"network.pooling {self.params.pooling.kind}": self.pool,
+            "network.projection": self.projection,
+        }
+        return [name for name, part in parts.items() if batch_norms(part)]
 
     def _blocks(self) -> list[nn.Module]:
         """The parts of the backbone by depth, from its input to its output.

@@ -124,11 +124,10 @@ class Trainer:
     def _check(self, network: Embedder) -> None:
         """Refuse parameters that do not go with this network."""
         params, name = self.params, self.params.network.backbone_name
-        if params.chunk and network.normalises_batches:
-            pooling = f" and pooling {params.network.pooling.kind}" if batch_norms(network.pool) else ""
+        if params.chunk and network.batch_normalised:
             raise ReidError(
-                f"chunk: cannot go with {name}{pooling}, whose batch norms need the whole batch; "
-                "use network.checkpointing instead"
+                f"chunk: cannot go with {' and '.join(network.batch_normalised)}, whose batch norms need the whole "
+                "batch; use network.checkpointing instead"
             )
         if params.compile and params.network.checkpointing and batch_norms(network.backbone):
             raise ReidError(

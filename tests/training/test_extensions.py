@@ -198,7 +198,7 @@ def test_augmentation_of_the_input_draws_from_the_trainings_generator():
 
 @pytest.mark.usefixtures("parts")
 def test_chunks_are_refused_where_a_pooling_normalises_its_batch():
-    with pytest.raises(ReidError, match="chunk: cannot go with test_vit and pooling normed, whose batch norms need"):
+    with pytest.raises(ReidError, match=r"chunk: cannot go with network\.pooling normed, whose batch norms need"):
         trainer_of({**NORMED, "chunk": 4})
 
 

@@ -99,9 +99,20 @@ def test_every_process_has_an_image_of_a_small_batch(images, processes, share, m
     assert counts == [images] * processes
 
 
-def test_chunks_are_refused_where_an_embedding_depends_on_its_batch():
-    with pytest.raises(ReidError, match="chunk: cannot go with resnet18, whose batch norms need the whole batch"):
-        trainer_of({"chunk": 4})
+NORMED = {"network.projection": {"width": 4, "kind": "relu"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "norms"),
+    [
+        ({}, "resnet18"),
+        (VIT | NORMED, r"network\.projection"),
+        (NORMED, r"resnet18 and network\.projection"),
+    ],
+)
+def test_chunks_are_refused_where_an_embedding_depends_on_its_batch(changes, norms):
+    with pytest.raises(ReidError, match=f"^chunk: cannot go with {norms}, whose batch norms need the whole batch"):
+        trainer_of({**changes, "chunk": 4})
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "osnet_x0_25", "test_resnet", "test_vit"])
